@@ -1,0 +1,247 @@
+"""Every choice a recurrent sequence classifier needs, typed and checked."""
+
+from difflib import get_close_matches
+from typing import Any, Literal, Self
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# Names that are no fields but that the host itself passes to a config or writes into config.json.
+_HOST_NAMES = frozenset(
+    {
+        "_attn_implementation",
+        "_commit_hash",
+        "_experts_implementation",
+        "_name_or_path",
+        "attn_implementation",
+        "auto_map",
+        "bos_token_id",
+        "cls_token_id",
+        "custom_pipelines",
+        "eos_token_id",
+        "experts_implementation",
+        "finetuning_task",
+        "gradient_checkpointing",
+        "mask_token_id",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "per_layer_config",
+        "quantization_config",
+        "sep_token_id",
+        "task_specific_params",
+        "tie_last_hidden_states",
+        "tie_word_embeddings",
+        "tokenizer_class",
+        "torch_dtype",
+        "unk_token_id",
+    }
+)
+
+# What other libraries call our fields.
+_SYNONYMS = {
+    "batch_first": None,
+    "dropout": "hidden_dropout",
+    "embedding_dim": "input_size",
+    "embedding_size": "input_size",
+    "feature_size": "input_size",
+    "n_classes": "num_labels",
+    "num_classes": "num_labels",
+    "num_layers": "num_hidden_layers",
+    "rnn_type": "cell_type",
+}
+
+
+@strict
+class RNNConfig(PreTrainedConfig):
+    """Configuration of [`RNNModel`] and [`RNNForSequenceClassification`].
+
+    With no more than sizes it is the textbook model (Elman, 1990, "Finding structure in time"): a tanh RNN of one
+    layer and one direction whose last output is classified by one linear layer. All fields are keyword arguments;
+    the fields common to all models (`num_labels`, `id2label`, `problem_type`, `dtype`, ...) are the host's.
+
+    Args:
+        vocab_size: V. `None`: the model reads vectors (`input_features`); a number: it reads token ids through an
+            embedding of width `input_size`.
+        input_size: F, width of the vectors that the recurrent layers read.
+        hidden_size: H, width of the state of one layer and direction.
+        cell_type: `"rnn"` (Elman, 1990), `"gru"` (Cho et al., 2014) or `"lstm"` (Hochreiter & Schmidhuber, 1997).
+        nonlinearity: Of the plain RNN, `"tanh"` or `"relu"`; the other cells have their own and leave it at `"tanh"`.
+        num_hidden_layers: Number of stacked recurrent layers.
+        bidirectional: Whether each layer also reads every sequence backwards, from its own last step.
+        pooling: How the states of a sequence become one vector: `"last"` (the last output of each direction),
+            `"mean"`, `"max"`, `"attention"` (Yang et al., 2016) or `"concat"` (last, mean and max; Howard & Ruder,
+            2018).
+        embedding_dropout: Probability, on what the first recurrent layer reads.
+        hidden_dropout: Probability, on the states between stacked layers.
+        classifier_dropout: Probability, on the pooled vector.
+        pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
+
+    Raises:
+        ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
+        huggingface_hub.errors.StrictDataclassFieldValidationError: A field of the wrong type or choice.
+    """
+
+    model_type = "rnn_classifier"
+    keys_to_ignore_at_inference = ["pooler_output", "state", "hidden_states"]  # noqa: RUF012 - the host's own form
+
+    vocab_size: int | None = None
+    input_size: int = 10
+    hidden_size: int = 20
+    cell_type: Literal["rnn", "gru", "lstm"] = "rnn"
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    num_hidden_layers: int = 1
+    bidirectional: bool = False
+    pooling: Literal["last", "mean", "max", "attention", "concat"] = "last"
+    embedding_dropout: float | int = 0.0
+    hidden_dropout: float | int = 0.0
+    classifier_dropout: float | int = 0.0
+    pad_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Check the names that came and the labels, then everything else."""
+        self._refuse_unknown(kwargs)
+        self._settle_labels(kwargs)
+        super().__post_init__(**kwargs)
+        self.validate_architecture()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build a config from the content of a `config.json`, as the host does.
+
+        A key that is no field but resembles one is refused as a misspelling. Any other unknown key is kept as an
+        attribute: users and tools may add notes of their own. `num_labels` in `kwargs` replaces stored labels.
+        """
+        config_dict = dict(config_dict)
+        if kwargs.get("num_labels") not in (None, len(config_dict.get("id2label") or ())):
+            config_dict.pop("id2label", None)
+            config_dict.pop("label2id", None)
+        notes = {
+            name: config_dict.pop(name)
+            for name in list(config_dict)
+            if not cls._is_known(name) and cls._resembling(name) is None
+        }
+        result = super().from_dict(config_dict, **kwargs)
+        config = result[0] if isinstance(result, tuple) else result
+        for name, value in notes.items():
+            setattr(config, name, value)
+        return result
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the model reads token ids (and not vectors)."""
+        return self.vocab_size is not None
+
+    @property
+    def num_directions(self) -> int:
+        """D."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def state_size(self) -> int:
+        """S = H * D, width of the states of a layer."""
+        return self.hidden_size * self.num_directions
+
+    @property
+    def pooled_size(self) -> int:
+        """P, width of what the classifier reads."""
+        return self.state_size * (3 if self.pooling == "concat" else 1)
+
+    @classmethod
+    def _is_known(cls, name: str) -> bool:
+        return name in cls.__dataclass_fields__ or name in _HOST_NAMES
+
+    @classmethod
+    def _resembling(cls, name: str) -> str | None:
+        """The field that was probably meant, if any."""
+        if name in _SYNONYMS:
+            return _SYNONYMS[name]
+        known = [*cls.__dataclass_fields__, "num_labels"]
+        return next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
+
+    @classmethod
+    def _refuse_unknown(cls, kwargs: dict[str, Any]) -> None:
+        for name, value in kwargs.items():
+            if cls._is_known(name):
+                continue
+            meant = cls._resembling(name)
+            advice = (
+                f"Did you mean {meant!r}?"
+                if meant
+                else "Leave it out, or set it as an attribute afterwards if it is a note of your own."
+            )
+            own = [field for field in cls.__annotations__ if not field.startswith("_")]
+            raise ValueError(
+                f"{cls.__name__} has no field {name!r} (given: {name}={value!r}). {advice} "
+                f"Its fields are: {', '.join(own)}, num_labels, id2label, label2id, problem_type "
+                "and those of PreTrainedConfig."
+            )
+
+    def _settle_labels(self: Self, kwargs: dict[str, Any]) -> None:
+        """Make `id2label`, `label2id` and `num_labels` tell the same story, or say why they cannot."""
+        num_labels = kwargs.get("num_labels")
+        if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
+            raise ValueError(f"num_labels must be a whole number of at least 1, got {num_labels!r}.")
+        if self.id2label is None:
+            if not self.label2id:
+                return
+            self.id2label = {int(index): label for label, index in self.label2id.items()}
+        id2label = {int(index): label for index, label in self.id2label.items()}
+        if sorted(id2label) != list(range(len(id2label))) or not id2label:
+            raise ValueError(
+                f"id2label must number the labels 0 to L-1, got the indices {sorted(id2label)}. "
+                "Pass for example id2label={0: 'ham', 1: 'spam'}."
+            )
+        if num_labels is not None and num_labels != len(id2label):
+            raise ValueError(
+                f"num_labels={num_labels} contradicts id2label, which names {len(id2label)} labels. Pass one of them."
+            )
+        label2id = {label: index for index, label in id2label.items()}
+        if len(label2id) != len(id2label):
+            raise ValueError(f"id2label must give each label a name of its own, got {list(id2label.values())}.")
+        if self.label2id and {label: int(index) for label, index in self.label2id.items()} != label2id:
+            raise ValueError(f"label2id={self.label2id} contradicts id2label={id2label}. Pass one of them.")
+        self.label2id = label2id
+
+    def validate_architecture(self) -> None:
+        """Check ranges and contradictions; the host calls it again before a config is saved."""
+        for name in ("input_size", "hidden_size", "num_hidden_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(self, name)}.")
+        for name in ("embedding_dropout", "hidden_dropout", "classifier_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is the probability of dropping a value and must be at least 0 and less than 1, "
+                    f"got {getattr(self, name)}."
+                )
+        if self.nonlinearity != "tanh" and self.cell_type != "rnn":
+            raise ValueError(
+                f"nonlinearity={self.nonlinearity!r} is a choice of the plain RNN only, but cell_type is "
+                f"{self.cell_type!r}. Leave nonlinearity out, or pass cell_type='rnn'."
+            )
+        self._check_tokens()
+        for name in ("output_attentions", "is_encoder_decoder"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}=True has no meaning for a recurrent classifier: it has no attention layers and no "
+                    "decoder. Leave it out."
+                )
+
+    def _check_tokens(self) -> None:
+        if self.vocab_size is None:
+            if self.pad_token_id is not None:
+                raise ValueError(
+                    f"pad_token_id={self.pad_token_id} belongs to a model of tokens, but vocab_size is None: "
+                    "the model reads vectors. Pass vocab_size (usually len(tokenizer)), or leave pad_token_id out."
+                )
+            return
+        if self.vocab_size < 1:
+            raise ValueError(
+                f"vocab_size must be at least 1, got {self.vocab_size}. Pass len(tokenizer), or None for vectors."
+            )
+        if self.pad_token_id is None or not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"A model of tokens (vocab_size={self.vocab_size}) needs a pad_token_id from 0 to "
+                f"{self.vocab_size - 1}, got {self.pad_token_id}. Pass pad_token_id=tokenizer.pad_token_id."
+            )

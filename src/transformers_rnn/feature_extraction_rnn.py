@@ -1,0 +1,290 @@
+"""Raw vectors -> checked, scaled, padded tensors."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.utils.generic import PaddingStrategy
+
+
+class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
+    """Turns sequences of vectors, a (T_i, F) table each, into what a model of vectors reads.
+
+    The order is: check, truncate, scale with `(x - mean) / std`, pad. Padding is put in after scaling and is masked.
+
+    Args:
+        feature_size: F, width of one step.
+        padding_value: Fills the steps after (or before) a shorter sequence, in scaled units.
+        mean: F numbers, subtracted from every step. `None`: nothing is subtracted. Learned by [`fit`].
+        std: F positive numbers, that every step is divided by. `None`: no division. Learned by [`fit`].
+        max_length: Longer sequences are truncated to their first `max_length` steps. `None`: never, by default.
+        sampling_rate: Steps per unit of time; kept for the reader, not used.
+        padding_side: `"right"` or `"left"`.
+        **kwargs: The host's, such as `return_attention_mask`.
+
+    Raises:
+        ValueError: A number out of its range, statistics that are not F numbers, or a misspelt name.
+    """
+
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 - the host's own form
+
+    def __init__(
+        self,
+        feature_size: int = 10,
+        padding_value: float = 0.0,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        max_length: int | None = None,
+        sampling_rate: int = 1,
+        padding_side: str = "right",
+        **kwargs: Any,
+    ) -> None:
+        _refuse_misspelt(kwargs)
+        _check_positive("feature_size", feature_size)
+        if max_length is not None:
+            _check_positive("max_length", max_length)
+        if padding_side not in ("right", "left"):
+            raise ValueError(f"padding_side must be 'right' or 'left', got {padding_side!r}.")
+        if not np.isfinite(padding_value):
+            raise ValueError(
+                f"padding_value must be a finite number, got {padding_value!r}. Padding is masked; use 0.0."
+            )
+        super().__init__(feature_size, sampling_rate, float(padding_value), padding_side=padding_side, **kwargs)
+        self.mean = _statistic("mean", mean, feature_size)
+        self.std = _statistic("std", std, feature_size)
+        self.max_length = max_length
+
+    def fit(self, sequences: Iterable[Any]) -> Self:
+        """Learn `mean` and `std` (of the population) of each feature, over all steps of all sequences.
+
+        Call it on the training set only. A constant feature gets the deviation 1: it becomes 0.
+
+        Args:
+            sequences: (T_i, F) tables; a list, any other iterable (read once, one at a time), a `datasets` column.
+
+        Returns:
+            The extractor itself; `save_pretrained` keeps what it has learned.
+
+        Raises:
+            ValueError: No sequences, or one that [`__call__`] would refuse.
+        """
+        count, (origin, mean, squares) = 0, np.zeros((3, self.feature_size))
+        for index, sequence in enumerate(sequences):
+            values = self._as_sequence(sequence, f"Sequence {index}").astype(np.float64)
+            if count == 0:
+                # Seen from a value of its own, a constant is exactly 0 and a large offset costs no digits.
+                origin = values[0].copy()
+            with np.errstate(over="ignore", invalid="ignore"):
+                values -= origin
+                steps, own_mean = len(values), values.mean(axis=0)
+                away = own_mean - mean
+                # Chan, Golub & LeVeque (1983): joins the moments of two parts without cancellation.
+                squares += ((values - own_mean) ** 2).sum(axis=0) + away**2 * (count * steps / (count + steps))
+                mean += away * (steps / (count + steps))
+            count += steps
+        if count == 0:
+            raise ValueError("fit needs at least one sequence, got none. An iterator that was read before is empty.")
+        deviation = np.sqrt(squares / count)
+        if not np.isfinite(deviation).all():
+            feature = int(np.argmin(np.isfinite(deviation)))
+            raise ValueError(f"Feature {feature} spreads too far for float64 arithmetic. Rescale it before fit.")
+        self.mean = (origin + mean).tolist()
+        self.std = np.where(deviation > 0, deviation, 1.0).tolist()
+        return self
+
+    def __call__(
+        self,
+        sequences: Any,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Prepare one sequence (as a batch of one) or many.
+
+        Args:
+            sequences: A (T, F) table, or many: a (B, T, F) array or a list of (T_i, F) tables. Tables are numpy
+                arrays, torch tensors or nested lists. With `feature_size=1` a plain series (T,) is one sequence.
+            padding: `True` or `"longest"`, `"max_length"`, or `False`.
+            truncation: Whether to cut sequences to their first `max_length` steps. `None`: if there is a `max_length`.
+            max_length: In steps; `None`: the extractor's.
+            pad_to_multiple_of: Rounds the padded length up.
+            return_attention_mask: Whether to return the mask (B, T). `None`: the extractor's choice, which is yes.
+            return_tensors: `"pt"`, `"np"`, or `None` for lists of numpy arrays, one a sequence.
+
+        Returns:
+            `input_features`, float32 (B, T, F), and `attention_mask`, int32 (B, T), 1 on real steps.
+
+        Raises:
+            ValueError: No steps, a wrong rank, width or dtype, or a value that is not finite; with its place.
+        """
+        limit = self.max_length if max_length is None else max_length
+        if limit is not None:
+            _check_positive("max_length", limit)
+        elif truncation:
+            raise ValueError("truncation=True needs a max_length: pass it here, or to the extractor.")
+        cut = None if truncation is False else limit
+        features = [
+            self._scale(self._as_sequence(sequence, f"Sequence {index}")[:cut], f"Sequence {index}")
+            for index, sequence in enumerate(self._as_list(sequences))
+        ]
+        batch = self.pad(
+            BatchFeature({self.model_input_names[0]: features}),
+            padding=padding,
+            max_length=limit,
+            pad_to_multiple_of=pad_to_multiple_of,
+            return_attention_mask=return_attention_mask,
+            return_tensors=return_tensors,
+        )
+        if return_tensors is None:
+            batch = BatchFeature({name: list(rows) for name, rows in batch.items()})
+        return batch
+
+    @staticmethod
+    def is_batch(sequences: Any) -> bool:
+        """Whether nested lists, arrays or tensors are many sequences (3 axes) and not one (2 axes, or 1)."""
+        return _depth(sequences) > 2
+
+    def _as_list(self, sequences: Any) -> list[Any]:
+        if isinstance(sequences, (str, bytes, Mapping)) or not isinstance(sequences, Iterable):
+            raise ValueError(
+                f"Sequences must be arrays, tensors or nested lists of numbers, got {type(sequences).__name__}. "
+                "Pass the vectors themselves, for example batch['input_features']."
+            )
+        if not isinstance(sequences, (list, tuple, np.ndarray, torch.Tensor)):
+            sequences = np.asarray(sequences) if hasattr(sequences, "__array__") else list(sequences)
+        batch = list(sequences) if self.is_batch(sequences) else [sequences]
+        if not batch:
+            raise ValueError("At least one sequence is needed, got an empty batch.")
+        return batch
+
+    def _as_sequence(self, sequence: Any, name: str) -> NDArray[Any]:
+        """Return one sequence as an array (T_i, F) of finite numbers, or say why it is none."""
+        wanted = f"{name} must have the shape (T, F) with F = feature_size = {self.feature_size}"
+        several = " Several univariate series are a list of (T_i, 1) arrays." if self.feature_size == 1 else ""
+        try:
+            array = _to_numpy(sequence)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{wanted}, but its steps cannot be joined: {error}.{several}") from error
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{name} must hold numbers, got dtype {array.dtype}. Encode or fill in other values first."
+            )
+        if array.shape[:1] == (0,):
+            raise ValueError(f"{name} has no steps, but at least one is needed. Remove it.")
+        if array.ndim == 1 and self.feature_size == 1:
+            array = array[:, None]
+        if array.ndim == 1:
+            raise ValueError(f"{wanted}, got {array.shape}. A single axis is a sequence only with feature_size=1.")
+        if array.ndim != 2 or array.shape[1] != self.feature_size:
+            raise ValueError(
+                f"{wanted}, got {array.shape}. Check the order of the axes (time before features) or build the "
+                f"extractor with another feature_size.{several}"
+            )
+        _check_finite(array, array, name, "Repair or remove missing values first.")
+        return array
+
+    def _scale(self, values: NDArray[Any], name: str) -> NDArray[np.float32]:
+        scaled = values  # in float64 as soon as a statistic joins in
+        with np.errstate(over="ignore"):
+            if self.mean is not None:
+                scaled = scaled - np.asarray(self.mean, dtype=np.float64)
+            if self.std is not None:
+                scaled = scaled / np.asarray(self.std, dtype=np.float64)
+        return _to_float32(scaled, values, name)
+
+    def _pad(
+        self,
+        processed_features: dict[str, Any] | BatchFeature,
+        max_length: int | None = None,
+        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+    ) -> Any:
+        """Pad one sequence, also for collators. The host's own would pad both axes of (T, 1)."""
+        name = self.model_input_names[0]
+        values = self._as_sequence(processed_features[name], "A sequence of the batch")
+        values = _to_float32(values, values, "A sequence of the batch")
+        steps = len(values)
+        if return_attention_mask and "attention_mask" not in processed_features:
+            processed_features["attention_mask"] = np.ones(steps, dtype=np.int32)
+        length = steps
+        if padding_strategy == PaddingStrategy.MAX_LENGTH and max_length is not None:
+            length = max(steps, -(-max_length // (pad_to_multiple_of or 1)) * (pad_to_multiple_of or 1))
+        real = slice(0, steps) if self.padding_side == "right" else slice(length - steps, length)
+        padded = np.full((length, self.feature_size), self.padding_value, dtype=np.float32)
+        padded[real] = values
+        processed_features[name] = padded
+        if "attention_mask" in processed_features:
+            mask = np.zeros(length, dtype=np.int32)
+            mask[real] = processed_features["attention_mask"]
+            processed_features["attention_mask"] = mask
+        return processed_features
+
+
+def _to_float32(scaled: NDArray[Any], values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        result = scaled.astype(np.float32, copy=False)
+    _check_finite(result, values, name, "Scaled, it is too large for float32: check mean and std, or fit again.")
+    return result
+
+
+def _check_finite(result: NDArray[Any], values: NDArray[Any], name: str, advice: str) -> None:
+    finite = np.isfinite(result)
+    if not finite.all():
+        step, feature = np.argwhere(~finite)[0].tolist()
+        raise ValueError(f"{name}, step {step}, feature {feature} is {values[step, feature]}. {advice}")
+
+
+def _to_numpy(value: Any) -> NDArray[Any]:
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+        value = torch.stack(tuple(value))
+    if isinstance(value, torch.Tensor):
+        # numpy has no bfloat16
+        array: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
+        return array
+    array = np.asarray(value)
+    # An array of rows that are arrays themselves, as `datasets` and pandas make them.
+    return np.asarray(array.tolist()) if array.dtype.hasobject else array
+
+
+def _depth(value: Any) -> int:
+    """Number of axes, seen through the first entry that is not an empty list."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
+        filled = (entry for entry in value if not isinstance(entry, (list, tuple)) or entry)
+        return 1 + _depth(next(filled, None))
+    return int(getattr(value, "ndim", 0))
+
+
+def _statistic(name: str, values: Iterable[float] | None, feature_size: int) -> list[float] | None:
+    """One number a feature, as the plain floats that JSON keeps."""
+    if values is None:
+        return None
+    numbers = [float(value) for value in values]
+    if len(numbers) != feature_size:
+        raise ValueError(f"{name} must hold feature_size = {feature_size} numbers, got {len(numbers)}.")
+    for feature, number in enumerate(numbers):
+        if not np.isfinite(number) or (name == "std" and number <= 0):
+            kind = "finite and positive" if name == "std" else "finite"
+            raise ValueError(f"{name} must be {kind}, got {number} for feature {feature}. fit learns good values.")
+    return numbers
+
+
+def _check_positive(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def _refuse_misspelt(kwargs: dict[str, Any]) -> None:
+    """The host keeps any other name as an attribute, so that a misspelt one would have no effect."""
+    known = ["feature_size", "padding_value", "max_length", "sampling_rate", "padding_side", "return_attention_mask"]
+    for name in kwargs:
+        meant = get_close_matches(name, known, n=1, cutoff=0.8)
+        if meant and name not in known:
+            raise ValueError(f"SequenceVectorFeatureExtractor has no argument {name!r}. Did you mean {meant[0]!r}?")

@@ -1,0 +1,381 @@
+"""Embed, recur, pool, classify: the recurrent sequence classifier as `PreTrainedModel`s of the host."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from .adoption import adopted_config, copy_recurrent_weights
+from .configuration_rnn import RNNConfig
+from .embedding import SequenceEmbedding
+from .initialization import initialize_module
+from .losses import classification_loss, infer_problem_type
+from .padding import align
+from .pooling import SequencePooling
+from .recurrent_layers import Memory, RecurrentLayer
+from .state import RNNState
+
+# Arguments of the host's attention models, and why there is none here.
+_MEANINGLESS = {
+    "position_ids": "an RNN reads the steps in order and needs no positions",
+    "past_key_values": "the memory of a recurrent model is `state`; pass use_cache=True to get it",
+    "cache_params": "the memory of a recurrent model is `state`; pass use_cache=True to get it",
+    "head_mask": "there are no attention heads",
+    "output_attentions": "there are no attention layers",
+    "encoder_hidden_states": "there is no cross-attention",
+    "input_values": "vectors are passed as `input_features` (B, T, F)",
+}
+
+
+@dataclass
+class RNNModelOutput(ModelOutput):
+    """What [`RNNModel`] returns.
+
+    Args:
+        last_hidden_state: (B, T, S), the states of the last layer, zero on padding.
+        pooler_output: (B, P), the pooled states.
+        state: The memory after the last steps, to be continued from; only with `use_cache`.
+        hidden_states: With `output_hidden_states`, the embedding and the states of each layer, (B, T, F or S).
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    state: RNNState | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class RNNSequenceClassifierOutput(ModelOutput):
+    """What [`RNNForSequenceClassification`] returns.
+
+    Args:
+        loss: A scalar; only with `labels`.
+        logits: (B, L).
+        state: The memory after the last steps, to be continued from; only with `use_cache`.
+        hidden_states: With `output_hidden_states`, the embedding and the states of each layer, (B, T, F or S).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    state: RNNState | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class RNNPreTrainedModel(PreTrainedModel):
+    """What both models share with the host."""
+
+    config: RNNConfig
+    base_model_prefix = "rnn"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["RecurrentLayer"]  # noqa: RUF012 - the host's own form
+    _supports_context_parallel = False
+
+    def __init__(self, config: RNNConfig, *inputs: Any, **kwargs: Any) -> None:
+        super().__init__(config, *inputs, **kwargs)
+        if not config.reads_tokens:
+            self.main_input_name = "input_features"
+            self.input_modalities = ["time"]
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """The smallest legal input."""
+        if self.config.reads_tokens:
+            return {"input_ids": torch.zeros(1, 2, dtype=torch.long), "attention_mask": torch.ones(1, 2).long()}
+        return {"input_features": torch.zeros(1, 2, self.config.input_size, dtype=self.dtype)}
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embedding, an `nn.Embedding` of V rows and width F.
+
+        Raises:
+            NotImplementedError: A model of vectors has none.
+        """
+        self._refuse_without_tokens()
+        return super().get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding.
+
+        Args:
+            value: An `nn.Embedding` of any number of rows and width F.
+
+        Raises:
+            NotImplementedError: A model of vectors has none.
+            ValueError: An embedding of another width.
+        """
+        self._refuse_without_tokens()
+        width = getattr(value, "embedding_dim", self.config.input_size)
+        if width != self.config.input_size:
+            raise ValueError(
+                f"The embedding must have the width input_size = {self.config.input_size} that the recurrent layers "
+                f"read, got {width}. Build a model with input_size={width} instead."
+            )
+        super().set_input_embeddings(value)
+
+    def _refuse_without_tokens(self) -> None:
+        if not self.config.reads_tokens:
+            raise NotImplementedError(
+                "This model reads vectors (vocab_size is None) and has no token embeddings to get, set or resize. "
+                "Pass vocab_size and pad_token_id to RNNConfig for a model of tokens."
+            )
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if not initialize_module(module):
+            super()._init_weights(module)
+
+    def _output_choices(
+        self, output_hidden_states: bool | None, return_dict: bool | None, ignored: dict[str, Any]
+    ) -> tuple[bool, bool]:
+        """Refuse arguments that have no meaning here; let the config decide what was left open."""
+        for name, value in ignored.items():
+            if value is None or value is False:
+                continue
+            reason = _MEANINGLESS.get(name, "there is no such argument")
+            raise TypeError(f"{type(self).__name__}.forward does not take {name}: {reason}. Leave it out.")
+        chosen = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return bool(chosen), bool(as_dict)
+
+
+class RNNModel(RNNPreTrainedModel):
+    """Stacked recurrent layers over token ids or vectors: all states, the pooled states and the final state.
+
+    Args:
+        config: Every choice.
+    """
+
+    def __init__(self, config: RNNConfig) -> None:
+        super().__init__(config)
+        self.embeddings = SequenceEmbedding(config)
+        widths = [config.input_size] + [config.state_size] * (config.num_hidden_layers - 1)
+        self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.pooling = SequencePooling(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        input_features: Tensor | None = None,
+        state: RNNState | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> "RNNModelOutput | tuple[Any, ...]":
+        """Read a batch of sequences.
+
+        Args:
+            input_ids: (B, T) token ids, for a model of tokens.
+            attention_mask: (B, T), 1 on real steps and 0 on padding, to the right or left. Without it all steps are
+                real, but for leading and trailing `pad_token_id`s of `input_ids`.
+            inputs_embeds: (B, T, F), in place of the embedding of `input_ids`.
+            input_features: (B, T, F), for a model of vectors.
+            state: What an earlier call returned: the sequences continue where they stopped. A row may then have no
+                step; its state stays as it is.
+            use_cache: Whether to return `state`; by default if there is one direction.
+            output_hidden_states: Whether to return the states of every layer; by default as the config says.
+            return_dict: Whether to return an output object or a tuple; by default as the config says.
+            token_type_ids: Accepted and ignored: an RNN has no segments.
+            **kwargs: Names of attention models are refused with the reason, unless `None` or false.
+
+        Returns:
+            [`RNNModelOutput`] or a tuple of its parts that are not `None`.
+
+        Raises:
+            TypeError: An argument without meaning for a recurrent model.
+            ValueError: No or several inputs, a wrong shape, width or type, ids outside the vocabulary, vectors that
+                are not finite, an empty sequence, a mask with holes, a state that does not fit.
+        """
+        with_states, as_dict = self._output_choices(output_hidden_states, return_dict, kwargs)
+        sequence = self.embeddings.choose(input_ids, inputs_embeds, input_features)
+        if use_cache is None:
+            use_cache = not self.config.bidirectional
+        self._check_streaming(state, use_cache, sequence)
+        alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
+        fill = self.config.pad_token_id if sequence.ndim == 2 else None
+        hidden = self.embeddings(alignment.align(sequence, fill or 0))
+        all_states = [hidden]
+        memories: list[Memory] = []
+        for index, layer in enumerate(self.layers):
+            hidden = self.dropout(hidden) if index else hidden
+            hidden, memory = layer(hidden, alignment, _layer_memory(state, index), use_cache)
+            all_states.append(hidden)
+            memories.append(memory)
+        last = memories[-1][0].flatten(1)
+        valid = None if alignment.full else alignment.valid
+        pooled, new_state = self.pooling(hidden, valid, last, state)
+        output = RNNModelOutput(
+            last_hidden_state=alignment.restore(hidden),
+            pooler_output=pooled,
+            state=_with_memories(new_state, memories) if use_cache else None,
+            hidden_states=tuple(alignment.restore(states) for states in all_states) if with_states else None,
+        )
+        return output if as_dict else output.to_tuple()
+
+    def _check_streaming(self, state: RNNState | None, use_cache: bool, sequence: Tensor) -> None:
+        if state is None and not use_cache:
+            return
+        if self.config.bidirectional:
+            raise ValueError(
+                "A bidirectional model cannot stream: its backward direction begins at the end of the sequence, which "
+                "a stream does not have yet. Train with bidirectional=False, or leave out state and use_cache."
+            )
+        if state is None:
+            return
+        if not isinstance(state, RNNState):
+            raise ValueError(
+                f"state must be the `state` that an earlier call of this model returned, got {type(state).__name__}."
+            )
+        expected = (len(sequence), self.config.num_hidden_layers, self.config.hidden_size)
+        came = None if state.hidden is None else tuple(state.hidden.shape)
+        if came != expected or (state.cell is not None) != (self.config.cell_type == "lstm"):
+            raise ValueError(
+                f"state does not fit: this batch and model need hidden (B, N, H) = {expected}"
+                f"{' and cell' if self.config.cell_type == 'lstm' else ''}, got hidden {came}"
+                f"{'' if state.cell is None else ' and cell'}. Continue with the model and the rows it came from."
+            )
+
+
+class RNNForSequenceClassification(RNNPreTrainedModel):
+    """A recurrent model with one linear layer on the pooled states: one label, several, or numbers per sequence.
+
+    Args:
+        config: Every choice.
+    """
+
+    accepts_loss_kwargs = True  # all three losses honour `num_items_in_batch`
+
+    def __init__(self, config: RNNConfig) -> None:
+        super().__init__(config)
+        self.rnn = RNNModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.pooled_size, config.num_labels)  # type: ignore[arg-type]
+        self.post_init()
+
+    @classmethod
+    def from_torch(
+        cls, rnn: nn.RNNBase, classifier: nn.Linear, embedding: nn.Embedding | None = None, **config: Any
+    ) -> Self:
+        """Adopt a hand-written model: the same logits from the same weights, copied.
+
+        The textbook model takes the last output, `classifier(rnn(x)[0][:, -1])`, which on full-length input is
+        pooling `"last"`, the default here. Pass for example `pooling="mean"` if yours pools otherwise.
+
+        Args:
+            rnn: An `nn.RNN`, `nn.GRU` or `nn.LSTM`; its `batch_first` does not matter, missing biases become zeros.
+            classifier: The linear layer that reads the pooled states.
+            embedding: The token embedding, for a model of tokens.
+            **config: Further fields of [`RNNConfig`], such as `id2label`.
+
+        Returns:
+            A model in the mode (training or evaluation), dtype and place of `rnn`.
+
+        Raises:
+            TypeError: A module of another kind.
+            ValueError: Modules that do not fit each other or the fields given.
+        """
+        model = cls(adopted_config(rnn, classifier, embedding, config))
+        nn.Module.to(model, classifier.weight)
+        copy_recurrent_weights(rnn, [layer.cell for layer in model.rnn.layers])  # type: ignore[misc]
+        model.classifier.load_state_dict({**model.classifier.state_dict(), **classifier.state_dict()})
+        if embedding is not None:
+            model.get_input_embeddings().load_state_dict(embedding.state_dict())
+        model.train(rnn.training)
+        return model
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModelForSequenceClassification") -> None:
+        """Let `save_pretrained` put the code beside the weights, for `trust_remote_code=True`; the config's too."""
+        super().register_for_auto_class(auto_class)
+        RNNConfig.register_for_auto_class()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        input_features: Tensor | None = None,
+        labels: Tensor | None = None,
+        state: RNNState | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        token_type_ids: Tensor | None = None,
+        num_items_in_batch: "Tensor | int | None" = None,
+        **kwargs: Any,
+    ) -> "RNNSequenceClassifierOutput | tuple[Any, ...]":
+        """Classify a batch of sequences.
+
+        Args:
+            input_ids: (B, T) token ids, for a model of tokens.
+            attention_mask: (B, T), 1 on real steps and 0 on padding, to the right or left. Without it all steps are
+                real, but for leading and trailing `pad_token_id`s of `input_ids`.
+            inputs_embeds: (B, T, F), in place of the embedding of `input_ids`.
+            input_features: (B, T, F), for a model of vectors.
+            labels: Single label: whole numbers (B,), -100 for rows to leave out. Multi-label: (B, L) from 0 to 1.
+                Regression: (B, L), or (B,) when L is 1. The first labels a model meets settle `config.problem_type`
+                where it is `None`.
+            state: What an earlier call returned: the sequences continue where they stopped, and the logits are those
+                of all that was read so far.
+            use_cache: Whether to return `state`; by default if a `state` was given.
+            output_hidden_states: Whether to return the states of every layer; by default as the config says.
+            return_dict: Whether to return an output object or a tuple; by default as the config says.
+            token_type_ids: Accepted and ignored: an RNN has no segments.
+            num_items_in_batch: How many labels all batches of one optimizer step have; the `Trainer` passes it.
+            **kwargs: Names of attention models are refused with the reason, unless `None` or false.
+
+        Returns:
+            [`RNNSequenceClassifierOutput`] or a tuple of its parts that are not `None`.
+
+        Raises:
+            TypeError: An argument without meaning for a recurrent model.
+            ValueError: Bad input (see [`RNNModel`]), or labels that do not fit the problem.
+        """
+        _, as_dict = self._output_choices(output_hidden_states, return_dict, kwargs)
+        features = self.rnn(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            input_features=input_features,
+            state=state,
+            use_cache=state is not None if use_cache is None else use_cache,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(features.pooler_output))
+        loss = None
+        if labels is not None:
+            if self.config.problem_type is None:
+                self.config.problem_type = infer_problem_type(labels, logits.shape[1])
+            loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+        output = RNNSequenceClassifierOutput(
+            loss=loss, logits=logits, state=features.state, hidden_states=features.hidden_states
+        )
+        return output if as_dict else output.to_tuple()
+
+
+def _layer_memory(state: RNNState | None, index: int) -> Memory | None:
+    """What one layer left: (B, 1, H) each."""
+    if state is None:
+        return None
+    at = slice(index, index + 1)
+    return state.hidden[:, at], None if state.cell is None else state.cell[:, at]  # type: ignore[index]
+
+
+def _with_memories(state: RNNState, memories: list[Memory]) -> RNNState:
+    """Add the memories of all layers to what the pooling carries."""
+    cells = [cell for _, cell in memories if cell is not None]
+    return RNNState(
+        **{
+            **state,
+            "hidden": torch.cat([hidden for hidden, _ in memories], dim=1),
+            "cell": torch.cat(cells, dim=1) if cells else None,
+        }
+    )

@@ -1,0 +1,99 @@
+"""The only room where time disappears: the states of a sequence -> one vector."""
+
+import torch
+from torch import Tensor, nn
+
+from .configuration_rnn import RNNConfig
+from .state import RNNState
+
+
+class SequencePooling(nn.Module):
+    """Pools the states of each sequence's real steps; pieces of a stream give what the whole would give."""
+
+    def __init__(self, config: RNNConfig) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        if config.pooling == "attention":
+            self.attention = AttentionScore(config.state_size)
+
+    def forward(
+        self, states: Tensor, valid: Tensor | None, last: Tensor, before: RNNState | None
+    ) -> tuple[Tensor, RNNState]:
+        """Pool.
+
+        Args:
+            states: (B, T, S), aligned.
+            valid: (B, T), true on real steps; `None` if all are.
+            last: (B, S), the last output of each direction.
+            before: What the earlier pieces of these streams left.
+
+        Returns:
+            The pooled vectors (B, P) and, in a state, what this pooling needs of all steps so far.
+        """
+        after = RNNState(steps=_count(states, valid) + (0 if before is None else before.steps))
+        parts = [last] if self.pooling in ("last", "concat") else []
+        if self.pooling in ("mean", "concat"):
+            after.total = _total(states, valid) + (0 if before is None else before.total)
+            parts.append((after.total / after.steps[:, None]).to(states.dtype))
+        if self.pooling in ("max", "concat"):
+            after.maximum = _maximum(states, valid, None if before is None else before.maximum)
+            parts.append(after.maximum)
+        if self.pooling == "attention":
+            parts.append(self._attend(states, valid, before, after))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), after
+
+    def _attend(self, states: Tensor, valid: Tensor | None, before: RNNState | None, after: RNNState) -> Tensor:
+        """Softmax-weighted mean of the states, computed so that pieces can be added (Milakov & Gimelshein, 2018)."""
+        scores = self.attention(states).to(_wide(states))
+        if valid is not None:
+            scores = scores.masked_fill(~valid[:, :, None], -torch.inf)
+        peak = scores.detach().amax(dim=1) if scores.shape[1] else scores.new_full((len(scores), 1), -torch.inf)
+        if before is not None:
+            peak = torch.maximum(peak, before.attention_peak)
+        weights = (scores - peak[:, None]).exp()
+        mass = weights.sum(dim=1)
+        total = (weights * states).sum(dim=1)
+        if before is not None:
+            faded = (before.attention_peak - peak).exp()
+            mass = mass + faded * before.attention_mass
+            total = total + faded * before.attention_total
+        after.attention_peak, after.attention_mass, after.attention_total = peak, mass, total
+        return (total / mass).to(states.dtype)
+
+
+class AttentionScore(nn.Module):
+    """score_t = u . tanh(W h_t + b), the word attention of Yang et al. (2016), equations 5 and 6."""
+
+    def __init__(self, state_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(state_size, state_size)
+        self.context = nn.Linear(state_size, 1, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, T, S) -> (B, T, 1)."""
+        return self.context(torch.tanh(self.projection(states)))  # type: ignore[no-any-return]
+
+
+def _count(states: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is None:
+        return torch.full((len(states),), states.shape[1], device=states.device)
+    return valid.sum(dim=1)
+
+
+def _total(states: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is not None:
+        states = states.masked_fill(~valid[:, :, None], 0.0)
+    return states.sum(dim=1, dtype=_wide(states))
+
+
+def _wide(states: Tensor) -> torch.dtype:
+    """The type of sums over time: wide, so that neither padding nor a million steps move the result."""
+    return torch.float32 if states.device.type == "mps" else torch.float64
+
+
+def _maximum(states: Tensor, valid: Tensor | None, before: Tensor | None) -> Tensor:
+    if valid is not None:
+        states = states.masked_fill(~valid[:, :, None], -torch.inf)
+    if before is not None:
+        states = torch.cat([before[:, None], states], dim=1)
+    return states.amax(dim=1)
