@@ -3,4 +3,12 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+from hypothesis import HealthCheck, settings
+
+# `pytest --hypothesis-profile=thorough tests/laws` is the long run of the laws.
+settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "thorough", max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("quick")

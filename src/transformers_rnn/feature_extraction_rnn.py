@@ -131,8 +131,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("truncation=True needs a max_length: pass it here, or to the extractor.")
         cut = None if truncation is False else limit
         features = [
-            self._scale(self._as_sequence(sequence, f"Sequence {index}")[:cut], f"Sequence {index}")
-            for index, sequence in enumerate(self._as_list(sequences))
+            self._scale(self._as_sequence(sequence, name)[:cut], name) for name, sequence in self._named(sequences)
         ]
         batch = self.pad(
             BatchFeature({self.model_input_names[0]: features}),
@@ -151,7 +150,8 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """Whether nested lists, arrays or tensors are many sequences (3 axes) and not one (2 axes, or 1)."""
         return _depth(sequences) > 2
 
-    def _as_list(self, sequences: Any) -> list[Any]:
+    def _named(self, sequences: Any) -> list[tuple[str, Any]]:
+        """The single sequences, each with what an error calls it."""
         if isinstance(sequences, (str, bytes, Mapping)) or not isinstance(sequences, Iterable):
             raise ValueError(
                 f"Sequences must be arrays, tensors or nested lists of numbers, got {type(sequences).__name__}. "
@@ -159,10 +159,11 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             )
         if not isinstance(sequences, (list, tuple, np.ndarray, torch.Tensor)):
             sequences = np.asarray(sequences) if hasattr(sequences, "__array__") else list(sequences)
-        batch = list(sequences) if self.is_batch(sequences) else [sequences]
-        if not batch:
+        if not self.is_batch(sequences):
+            return [("The sequence", sequences)]
+        if len(sequences) == 0:
             raise ValueError("At least one sequence is needed, got an empty batch.")
-        return batch
+        return [(f"Sequence {index}", sequence) for index, sequence in enumerate(sequences)]
 
     def _as_sequence(self, sequence: Any, name: str) -> NDArray[Any]:
         """Return one sequence as an array (T_i, F) of finite numbers, or say why it is none."""

@@ -208,7 +208,9 @@ class RNNModel(RNNPreTrainedModel):
             hidden, memory = layer(hidden, alignment, _layer_memory(state, index), use_cache)
             all_states.append(hidden)
             memories.append(memory)
-        last = memories[-1][0].flatten(1)
+        # The same view as the textbook's out[:, -1]: the bits of a product depend on where its factors lie in memory.
+        textbook = alignment.full and not self.config.bidirectional
+        last = hidden[:, -1] if textbook else memories[-1][0].flatten(1)
         valid = None if alignment.full else alignment.valid
         pooled, new_state = self.pooling(hidden, valid, last, state)
         output = RNNModelOutput(

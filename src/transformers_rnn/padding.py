@@ -18,7 +18,7 @@ class Alignment:
         lengths: (B,), each T_i.
         first: (B,), where each sequence begins in the given batch.
         total_length: T of the given batch.
-        longest: The largest T_i, or T while a graph is traced.
+        longest: The largest T_i (but at least 1), or T while a graph is traced.
         full: All sequences fill the batch: there is no padding, and nothing to do.
         right: All sequences begin at step 0 of the given batch.
     """
@@ -92,24 +92,26 @@ def align(attention_mask: Tensor | None, sequence: Tensor, pad_token_id: int | N
         ValueError: A mask of another shape, of other values, with holes, or a sequence without a step.
     """
     batch_size, total_length = sequence.shape[:2]
+    if batch_size == 0 or total_length == 0:
+        raise ValueError(
+            _empty_message(range(batch_size)) if batch_size else "The batch is empty: pass B >= 1 sequences."
+        )
     if attention_mask is None and pad_token_id is not None and sequence.ndim == 2:
         attention_mask = _between_padding(sequence != pad_token_id)
     tracing = torch.compiler.is_compiling()
     if attention_mask is not None and not tracing:
         _check_mask(attention_mask, batch_size, total_length)
-    if attention_mask is None or (not tracing and total_length and bool(attention_mask.all())):
-        if total_length == 0 and not streaming:
-            raise ValueError(_empty_message(range(batch_size)))
+    if attention_mask is None or (not tracing and bool(attention_mask.all())):
         lengths = torch.full((batch_size,), total_length, device=sequence.device)
         return Alignment(lengths, torch.zeros_like(lengths), total_length, total_length, full=True, right=True)
     real = attention_mask.to(device=sequence.device, dtype=torch.bool)
     lengths = real.sum(dim=1)
-    first = real.int().argmax(dim=1) if total_length else torch.zeros_like(lengths)
+    first = real.int().argmax(dim=1)
     if tracing:
         return Alignment(lengths, first, total_length, total_length, full=False, right=False)
     _check_sequences(real, lengths, first, streaming)
     longest, shifted = (int(value) for value in torch.stack([lengths.max(), first.max()]).tolist())
-    return Alignment(lengths, first, total_length, longest, full=False, right=shifted == 0)
+    return Alignment(lengths, first, total_length, max(longest, 1), full=False, right=shifted == 0)
 
 
 def _between_padding(not_pad: Tensor) -> Tensor:
@@ -135,7 +137,7 @@ def _check_mask(mask: Tensor, batch_size: int, total_length: int) -> None:
 def _check_sequences(real: Tensor, lengths: Tensor, first: Tensor, streaming: bool) -> None:
     """Refuse rows without a step and rows whose real steps are not in one piece."""
     steps = torch.arange(real.shape[1], device=real.device)
-    last = torch.where(real, steps, -1).amax(dim=1) if real.shape[1] else first - 1
+    last = torch.where(real, steps, -1).amax(dim=1)
     holes = (lengths > 0) & (last - first + 1 != lengths)
     empty = lengths == 0
     if bool(holes.any()):

@@ -12,12 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import (
-    AutoModelForSequenceClassification,
-    BatchFeature,
-    Pipeline,
-    PreTrainedModel,
-)
+from transformers import AutoModelForSequenceClassification, BatchFeature, Pipeline, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 _TASK = "sequence-classification"
@@ -136,7 +131,7 @@ class SequenceClassificationPipeline(Pipeline):
                 raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {top_k!r}.")
             postprocess.update(top_k=top_k, only_best=False)
         if function_to_apply is not None:
-            function = str.lower(function_to_apply)
+            function = str(getattr(function_to_apply, "value", function_to_apply)).lower()  # or the host's enum
             if function not in _SCORES:
                 raise ValueError(f"function_to_apply must be one of {', '.join(_SCORES)}, got {function_to_apply!r}.")
             postprocess["function_to_apply"] = function
@@ -199,8 +194,8 @@ class SequenceClassificationPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the feature extractor, and this file only if the directory is meant to carry its code.
 
-        It is after `register_for_auto_class()` of the model. The host would always name this file in `config.json`,
-        which then loads with `trust_remote_code=True` only, even where the package is installed.
+        That is after `register_for_auto_class()` of the model. The host would always name this file in `config.json`,
+        and the directory would then load with `trust_remote_code=True` only, even where the package is installed.
 
         Args:
             save_directory: Is created if it does not exist.
@@ -209,7 +204,7 @@ class SequenceClassificationPipeline(Pipeline):
         notes = vars(self.model.config)
         # A config that came from such a directory names that directory's file, in a form that cannot be saved.
         notes.pop("custom_pipelines", None)
-        if type(self.model)._auto_class is None:
+        if getattr(type(self.model), "_auto_class", None) is None:
             self.model.save_pretrained(save_directory, **kwargs)
             self.feature_extractor.save_pretrained(save_directory, **kwargs)
             return

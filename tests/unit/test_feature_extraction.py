@@ -124,11 +124,9 @@ def test_bfloat16_tensors() -> None:
 @pytest.mark.parametrize("series", [[1.0, 2.0, 4.0], np.array([1, 2, 4]), torch.tensor([1.0, 2.0, 4.0])])
 def test_a_univariate_series_is_one_sequence(series: Any) -> None:
     one = SequenceVectorFeatureExtractor(1, mean=[1.0], std=[2.0])
-    batch = one(series, return_tensors="np")
-    np.testing.assert_array_equal(batch["input_features"], [[[0.0], [0.5], [1.5]]])
-    np.testing.assert_array_equal(
-        one([[1.0], [2.0], [4.0]], return_tensors="np")["input_features"], batch.input_features
-    )
+    for form in (series, [[1.0], [2.0], [4.0]]):
+        batch = one(form, return_tensors="np")
+        np.testing.assert_array_equal(batch["input_features"], [[[0.0], [0.5], [1.5]]])
 
 
 def test_is_batch_sees_through_empty_lists() -> None:
@@ -158,26 +156,29 @@ REFUSED = {
     ),
     "a single axis": (
         [1.0, 2.0],
-        r"Sequence 0 must have .* got \(2,\)\. A single axis is a sequence only with feature_size=1\.$",
+        r"The sequence must have .* got \(2,\)\. A single axis is a sequence only with feature_size=1\.$",
     ),
     "too many axes": ([np.zeros((1, 3, 2))], r"Sequence 0 must have .* got \(1, 3, 2\)\."),
-    "a number": (np.array(1.0), r"Sequence 0 must have .* got \(\)\."),
+    "a number": (np.array(1.0), r"^The sequence must have .* got \(\)\."),
     "ragged steps": ([ONE, [[1.0, 2.0], [3.0]]], r"Sequence 1 must have .*, but its steps cannot be joined: .*\.$"),
-    "ragged tensors": ([torch.zeros(2), torch.zeros(1)], r"Sequence 0 must .*, but its steps cannot be joined: .*\.$"),
+    "ragged tensors": (
+        [torch.zeros(2), torch.zeros(1)],
+        r"^The sequence must .* its steps cannot be joined: .*\.$",
+    ),
     "text": (
         [[["a", "b"]]],
         r"Sequence 0 must hold numbers, got dtype <U1\. Encode or fill in other values first\.$",
     ),
-    "None": ([[1.0, None]], r"Sequence 0 must hold numbers, got dtype object\. Encode or fill in"),
-    "complex numbers": (ONE.astype(complex), r"Sequence 0 must hold numbers, got dtype complex128\."),
+    "None": ([[1.0, None]], r"The sequence must hold numbers, got dtype object\. Encode or fill in"),
+    "complex numbers": ([ONE.astype(complex)], r"Sequence 0 must hold numbers, got dtype complex128\."),
     "no steps": ([ONE, ONE[:0]], r"Sequence 1 has no steps, but at least one is needed\. Remove it\.$"),
     "no steps, first": ([[], ONE.tolist()], r"Sequence 0 has no steps, but at least one is needed\. Remove it\.$"),
-    "an empty list": ([], r"Sequence 0 has no steps"),
+    "an empty list": ([], r"^The sequence has no steps"),
     "NaN": (
         [ONE, NAN],
         r"Sequence 1, step 2, feature 1 is nan\. Repair or remove missing values first\.$",
     ),
-    "infinity": (INFINITE, r"Sequence 0, step 1, feature 0 is -inf\. Repair or remove missing values first\.$"),
+    "infinity": ([INFINITE], r"Sequence 0, step 1, feature 0 is -inf\. Repair or remove missing values first\.$"),
 }
 
 
@@ -188,13 +189,14 @@ def test_refused_with_the_place_and_the_remedy(case: str) -> None:
         extractor()(sequences)
 
 
-@pytest.mark.parametrize(
-    "case", set(REFUSED) - {"a single axis", "a number", "an empty list", "ragged tensors", "None"}
-)
+NOT_A_LIST = {"a single axis", "a number", "an empty list", "ragged tensors", "None"}
+
+
+@pytest.mark.parametrize("case", sorted(set(REFUSED) - NOT_A_LIST))
 def test_fit_refuses_the_same(case: str) -> None:
     sequences, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
-        extractor().fit([sequences] if isinstance(sequences, np.ndarray) else sequences)
+        extractor().fit(sequences)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_several_univariate_series_are_never_guessed(series: Any) -> None:
 
 
 def test_values_beyond_float32_after_scaling() -> None:
-    message = r"^Sequence 0, step 0, feature 1 is 3\.0\. Scaled, it is too large for float32: check mean and std, or fit again\.$"
+    message = r"^The sequence, step 0, feature 1 is 3\.0\. Scaled, it is too large for float32: check mean and std"
     with pytest.raises(ValueError, match=message):
         extractor(std=[1.0, 1e-300])([[1.0, 3.0]])
     with pytest.raises(ValueError, match=r"feature 0 is 1e\+300\. Scaled, it is too large for float32"):
@@ -278,7 +280,7 @@ def test_fit_equals_the_definition(lengths: list[int], offset: float, spread: fl
     np.testing.assert_allclose(one.std, np.where(len(steps) > 1, wanted, 1.0), rtol=1e-9)
 
 
-@pytest.mark.parametrize("form", set(AS_MANY) - {"generator"})
+@pytest.mark.parametrize("form", sorted(set(AS_MANY) - {"generator"}))
 def test_fit_reads_every_form(form: str) -> None:
     one = SequenceVectorFeatureExtractor(2).fit(AS_MANY[form])
     np.testing.assert_allclose(one.mean, np.concatenate(SEQUENCES).astype(float).mean(axis=0), rtol=1e-12)
@@ -299,8 +301,8 @@ def test_fitted_training_data_is_standard() -> None:
 
 @pytest.mark.parametrize("constant", [0.1, 1e16, 0.0])
 def test_a_constant_feature_becomes_zero(constant: float) -> None:
-    sequences = [np.full((length, 2), constant) + [[0.0], [1.0]][length % 2] * np.array([0, 1]) for length in LENGTHS]
-    one = SequenceVectorFeatureExtractor(2).fit([*sequences, np.array([[constant, -constant - 1]])])
+    sequences = [np.column_stack([np.full(length, constant), np.arange(length)]) for length in LENGTHS]
+    one = SequenceVectorFeatureExtractor(2).fit(sequences)
     assert one.mean[0] == constant
     assert one.std[0] == 1.0
     assert np.concatenate(one(sequences)["input_features"])[:, 0].tolist() == [0.0] * sum(LENGTHS)

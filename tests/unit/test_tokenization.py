@@ -20,7 +20,7 @@ from transformers_rnn.tokenization import train_tokenizer
 LEVELS = ["word", "char", "bpe"]
 TEXTS = [
     "Hello, World! it's a dog.",
-    "the cat  sat\non the\r\n\tmat",
+    "the cat  sat\n\n\non the\r\n\tmat",
     "שלום עולם",  # right to left
     "مرحبا بالعالم",
     "日本語のテキスト 中文",
@@ -316,6 +316,10 @@ def test_errors(texts, options, error, message):
     with pytest.raises(error) as caught:
         train_tokenizer(texts, **options)
     assert str(caught.value) == message
+
+
+def test_some_texts_may_be_empty():
+    assert len(train_tokenizer(["", "a b", ""])) == 5
 
 
 def test_choices_are_checked_before_any_text_is_read():

@@ -1,0 +1,67 @@
+"""The equations, one plain Python loop over the steps of one sequence at a time: no batch, no padding, no kernels."""
+
+import torch
+from torch import Tensor
+
+from transformers_rnn import RNNForSequenceClassification
+
+
+def step(cell: torch.nn.RNNBase, suffix: str, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of one cell, h and c of shape (H,): the equations of torch's documentation."""
+    w_ih, w_hh, b_ih, b_hh = (
+        getattr(cell, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    read, recalled = w_ih @ x + b_ih, w_hh @ h + b_hh
+    if cell.mode == "RNN_TANH":
+        return torch.tanh(read + recalled), c
+    if cell.mode == "RNN_RELU":
+        return torch.relu(read + recalled), c
+    if cell.mode == "GRU":
+        (r_x, z_x, n_x), (r_h, z_h, n_h) = read.chunk(3), recalled.chunk(3)
+        r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
+        return (1 - z) * torch.tanh(n_x + r * n_h) + z * h, c
+    i, f, g, o = (read + recalled).chunk(4)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def run(cell: torch.nn.RNNBase, suffix: str, steps: list[Tensor]) -> list[Tensor]:
+    h = c = steps[0].new_zeros(cell.hidden_size)
+    states = []
+    for x in steps:
+        h, c = step(cell, suffix, x, h, c)
+        states.append(h)
+    return states
+
+
+def states_of(model: RNNForSequenceClassification, sequence: Tensor) -> tuple[Tensor, Tensor]:
+    """Of one sequence (T_i,) or (T_i, F): all states (T_i, S) and the last output of each direction (S,)."""
+    base = model.rnn
+    vectors = base.embeddings.embed_tokens(sequence) if sequence.ndim == 1 else sequence
+    steps = list(vectors)
+    for layer in base.layers:
+        forward = run(layer.cell, "", steps)
+        last = forward[-1]
+        if layer.cell.bidirectional:
+            backward = run(layer.cell, "_reverse", steps[::-1])
+            last = torch.cat([last, backward[-1]])
+            forward = [torch.cat(pair) for pair in zip(forward, backward[::-1], strict=True)]
+        steps = forward
+    return torch.stack(steps), last
+
+
+def pool(model: RNNForSequenceClassification, states: Tensor, last: Tensor) -> Tensor:
+    kind = model.config.pooling
+    if kind == "attention":
+        score = model.rnn.pooling.attention
+        u = torch.stack([torch.tanh(score.projection.weight @ h + score.projection.bias) for h in states])
+        weights = torch.softmax(u @ score.context.weight[0], dim=0)
+        return sum(w * h for w, h in zip(weights, states, strict=True))
+    parts = {"last": last, "mean": states.mean(dim=0), "max": states.max(dim=0).values}
+    return torch.cat(list(parts.values())) if kind == "concat" else parts[kind]
+
+
+def logits_of(model: RNNForSequenceClassification, sequence: Tensor) -> Tensor:
+    """The logits (L,) of one sequence."""
+    pooled = pool(model, *states_of(model, sequence))
+    return model.classifier.weight @ pooled + model.classifier.bias

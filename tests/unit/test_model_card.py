@@ -1,0 +1,301 @@
+"""What the run saw -> a card that the hub can read."""
+
+import re
+import socket
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from huggingface_hub import EvalResult, ModelCard
+
+from transformers_rnn.model_card import write_model_card
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the card asked for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def config(**changes):
+    values = {
+        "vocab_size": 5000,
+        "input_size": 16,
+        "hidden_size": 32,
+        "cell_type": "lstm",
+        "num_hidden_layers": 2,
+        "bidirectional": True,
+        "pooling": "mean",
+        "problem_type": "single_label_classification",
+        "num_labels": 2,
+        "id2label": {0: "ham", 1: "spam"},
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def write(directory, **changes):
+    options = {"title": "Spam", "dataset_name": "SMS Spam", "metrics": {"accuracy": 0.5}, "config": config()}
+    return write_model_card(directory, **{**options, **changes})
+
+
+def section(path, heading):
+    parts = re.split(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[heading].strip()
+
+
+def run_example(path, monkeypatch):
+    """Run the card's Python block with a pipeline that only notes how it is called."""
+    calls = []
+
+    def pipeline(task, **options):
+        return lambda example: calls.append((task, options, example))
+
+    monkeypatch.setattr("transformers.pipeline", pipeline)  # by name: the host swaps its own module
+    (code,) = re.findall(r"```python\n(.*?)\n```\n?", section(path, "How to load it"), flags=re.DOTALL)
+    exec(code, {})
+    (call,) = calls
+    return code, call
+
+
+def test_the_whole_card_of_a_text_model(tmp_path):
+    path = write(
+        tmp_path,
+        title="Spam: yes | no?",
+        model_name="someone/spam-lstm",
+        description="Tells spam from ham.",
+        dataset_license="CC BY 4.0",
+        dataset_sizes={"train": 4457, "test": 1117},
+        metrics={"accuracy": 0.98765432, "macro_f1": 1e-05},
+        num_parameters=123456,
+        training={"arguments": {"learning_rate": 1e-3, "seed": 0}, "seconds": 12.34, "command": "python spam.py"},
+        example_input="FREE prize",
+        limits="English only.",
+        tags=["spam"],
+        language="en",
+        license="apache-2.0",
+    )
+    assert path == tmp_path / "README.md"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "transformers-rnn"))
+    assert (
+        path.read_text(encoding="utf-8")
+        == f"""\
+---
+language: en
+library_name: transformers
+license: apache-2.0
+metrics:
+- accuracy
+- f1
+pipeline_tag: text-classification
+tags:
+- transformers-rnn
+- lstm
+- spam
+model-index:
+- name: someone/spam-lstm
+  results:
+  - task:
+      type: text-classification
+      name: Text Classification
+    dataset:
+      name: SMS Spam
+      type: SMS Spam
+    metrics:
+    - type: accuracy
+      value: 0.98765432
+      name: accuracy
+    - type: f1
+      value: 1.0e-05
+      name: macro_f1
+---
+
+# Spam: yes | no?
+
+Tells spam from ham.
+
+A bidirectional LSTM with 2 layers of hidden size 32, `mean` pooling over the steps and a linear classifier. \
+It reads token ids from a vocabulary of 5000, embedded in 16 numbers. 123,456 parameters.
+
+It answers with one of 2 labels: `ham`, `spam`.
+
+## Data
+
+SMS Spam (licence: CC BY 4.0).
+
+| split | sequences |
+|---|---|
+| train | 4457 |
+| test | 1117 |
+
+## Training
+
+With {packages}, in 12.3 seconds.
+
+| argument | value |
+|---|---|
+| learning_rate | 0.001 |
+| seed | 0 |
+
+```bash
+python spam.py
+```
+
+## Metrics
+
+| metric | value |
+|---|---|
+| accuracy | 0.98765 |
+| macro_f1 | 1e-05 |
+
+## How to load it
+
+With the packages `transformers` and `transformers-rnn` installed:
+
+```python
+import transformers_rnn  # registers the model with Transformers
+from transformers import pipeline
+
+classifier = pipeline("text-classification", model="someone/spam-lstm")
+print(classifier("FREE prize"))
+```
+
+## Limits
+
+English only.
+"""
+    )
+
+
+def test_the_hub_reads_the_results_back(tmp_path):
+    metrics = {"accuracy": 0.1 + 0.2, "macro_f1": 1e-7, "f1_spam": 0, "subset_accuracy": np.float32(0.5)}
+    metrics |= {"mse": 1e12, "pearson": -0.25, "spearman": 1.0}
+    types = ["accuracy", "f1", "f1", "accuracy", "mse", "pearsonr", "spearmanr"]
+    card = ModelCard.load(write(tmp_path, metrics=metrics, dataset_id="ucirvine/sms_spam"))
+    assert card.data.eval_results == [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Text Classification",
+            dataset_type="ucirvine/sms_spam",
+            dataset_name="SMS Spam",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=float(value),
+        )
+        for kind, (name, value) in zip(types, metrics.items(), strict=True)
+    ]
+    assert card.data.model_name == "Spam"
+    assert card.data.datasets == ["ucirvine/sms_spam"]
+    assert card.data.metrics == ["accuracy", "f1", "mse", "pearsonr", "spearmanr"]
+
+
+def test_a_vector_model(tmp_path, monkeypatch):
+    path = write(tmp_path, config=config(vocab_size=None, cell_type="gru", num_hidden_layers=1, bidirectional=False))
+    data = ModelCard.load(path).data
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag is None
+    assert data.tags == ["transformers-rnn", "gru", "sequence-classification", "time-series"]
+    assert data.eval_results[0].task_type == "sequence-classification"
+    assert (
+        "A unidirectional GRU with 1 layer of hidden size 32, `mean` pooling over the steps and a linear classifier. "
+        "It reads vectors of 16 numbers a step.\n"
+    ) in path.read_text(encoding="utf-8")
+    code, (task, options, example) = run_example(path, monkeypatch)
+    assert code.startswith("import numpy as np\n\nimport transformers_rnn ")
+    assert (task, options) == ("sequence-classification", {"model": "."})
+    assert (example.shape, example.dtype) == ((20, 16), np.float32)
+
+
+def test_a_vector_example_is_an_expression(tmp_path, monkeypatch):
+    path = write(tmp_path, config=config(vocab_size=None), example_input="np.ones((3, 16))")
+    assert run_example(path, monkeypatch)[1][2].tolist() == np.ones((3, 16)).tolist()
+
+
+@pytest.mark.parametrize("text", ['it\'s "free"\n\\ now', "```", "日本語 😀 שלום", "{{ title }}", None])
+def test_a_text_example_survives(tmp_path, monkeypatch, text):
+    code, call = run_example(write(tmp_path, example_input=text), monkeypatch)
+    assert code.startswith("import transformers_rnn ")
+    assert call == ("text-classification", {"model": "."}, text or "A text to classify.")
+
+
+def test_the_least_card(tmp_path):
+    path = write(tmp_path, metrics={})
+    data = ModelCard.load(path).data
+    assert data.to_dict() == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["transformers-rnn", "lstm"],
+    }
+    assert section(path, "Data") == "SMS Spam."
+    assert section(path, "Metrics") == "Not measured."
+    assert section(path, "Training").startswith("With torch ")
+    assert section(path, "Limits") == (
+        "The figures hold for the data named above; how the model does on other data was not measured."
+    )
+
+
+def test_an_undefined_figure_is_shown_but_not_in_the_metadata(tmp_path):
+    path = write(tmp_path, metrics={"accuracy": 0.5, "f1_spam": float("nan"), "mse": float("inf")})
+    assert "| f1_spam | undefined |\n| mse | undefined |" in section(path, "Metrics")
+    assert [result.metric_name for result in ModelCard.load(path).data.eval_results] == ["accuracy"]
+
+
+def test_cells_keep_the_table_whole(tmp_path):
+    path = write(tmp_path, dataset_sizes={"a|b": 1}, metrics={"f1_x|y": 0.5}, training={"arguments": {"a": "b\n| c"}})
+    assert section(path, "Data").endswith("| a\\|b | 1 |")
+    assert section(path, "Metrics").endswith("| f1_x\\|y | 0.5 |")
+    assert section(path, "Training").endswith("| a | b \\| c |")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({}, "It answers with one of 2 labels: `ham`, `spam`."),
+        ({"problem_type": None}, "It answers with one of 2 labels: `ham`, `spam`."),
+        ({"problem_type": "multi_label_classification"}, "It answers with any of 2 labels: `ham`, `spam`."),
+        ({"problem_type": "regression"}, "It answers with 2 numbers."),
+        ({"problem_type": None, "num_labels": 1, "id2label": {0: "LABEL_0"}}, "It answers with 1 number."),
+    ],
+)
+def test_what_it_answers(tmp_path, changes, answer):
+    assert section(write(tmp_path, config=config(**changes)), "Spam").endswith(answer)
+
+
+def test_an_older_card_is_written_over(tmp_path):
+    (tmp_path / "README.md").write_text("# An older card", encoding="utf-8")
+    assert "older card" not in write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_templates_in_what_is_told_are_plain_text(tmp_path):
+    path = write(tmp_path, description="{{ title }} {% if %} --- é")
+    assert "\n{{ title }} {% if %} --- é\n" in path.read_text(encoding="utf-8")
+
+
+def test_no_directory(tmp_path):
+    with pytest.raises(NotADirectoryError) as caught:
+        write(tmp_path / "none")
+    assert str(caught.value) == (
+        f"the card goes into a saved model's directory, but there is none at {tmp_path / 'none'}"
+    )
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"metrics": {"accuracy": "0.5"}}, TypeError, "metrics must be numbers, got accuracy='0.5'"),
+        ({"metrics": {"f1": None}}, TypeError, "metrics must be numbers, got f1=None"),
+        (
+            {"training": {"second": 3, "args": {}}},
+            ValueError,
+            "training may hold arguments, seconds, command, got also args, second",
+        ),
+    ],
+)
+def test_errors(tmp_path, changes, error, message):
+    with pytest.raises(error) as caught:
+        write(tmp_path, **changes)
+    assert str(caught.value) == message
+    assert not (tmp_path / "README.md").exists()
