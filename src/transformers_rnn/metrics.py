@@ -6,17 +6,17 @@ from functools import partial
 from math import nan
 from typing import Any
 
-import evaluate  # type: ignore[import-untyped]
+import evaluate
 import numpy as np
-from datasets import Features, List, Value  # type: ignore[import-untyped]
+from datasets import Features, List, Value
 from numpy.typing import NDArray
-from scipy.stats import (  # type: ignore[import-untyped]
+from scipy.stats import (
     ConstantInputWarning,
     NearConstantInputWarning,
     pearsonr,
     spearmanr,
 )
-from sklearn.metrics import (  # type: ignore[import-untyped]
+from sklearn.metrics import (
     accuracy_score,
     f1_score,
     mean_absolute_error,

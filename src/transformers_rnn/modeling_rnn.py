@@ -30,6 +30,9 @@ _MEANINGLESS = {
 }
 
 
+_ALIGNMENT = 64  # bytes, of torch's own allocations
+
+
 @dataclass
 class RNNModelOutput(ModelOutput):
     """What [`RNNModel`] returns.
@@ -78,6 +81,20 @@ class RNNPreTrainedModel(PreTrainedModel):
         if not config.reads_tokens:
             self.main_input_name = "input_features"
             self.input_modalities = ["time"]
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load as the host does, and move the weights to memory of their own.
+
+        The host leaves them in the file's memory map, at odd addresses, where products get other last bits than they
+        had in the saved model. See `PreTrainedModel.from_pretrained` for the arguments.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for parameter in model.parameters():
+            if parameter.data_ptr() % _ALIGNMENT:
+                parameter.data = parameter.data.clone()
+        return loaded
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ class SequencePooling(nn.Module):
 
     def _attend(self, states: Tensor, valid: Tensor | None, before: RNNState | None, after: RNNState) -> Tensor:
         """Softmax-weighted mean of the states, computed so that pieces can be added (Milakov & Gimelshein, 2018)."""
-        scores = self.attention(states).to(_wide(states))
+        scores: Tensor = self.attention(states).to(_wide(states))
         if valid is not None:
             scores = scores.masked_fill(~valid[:, :, None], -torch.inf)
         peak = scores.detach().amax(dim=1) if scores.shape[1] else scores.new_full((len(scores), 1), -torch.inf)

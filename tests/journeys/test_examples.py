@@ -1,0 +1,72 @@
+"""The examples, run whole, reach the figures that the README shows."""
+
+import ast
+import re
+
+import pytest
+from huggingface_hub import ModelCard
+from processes import ROOT, run
+
+EXAMPLES = ROOT / "examples"
+
+
+def figures(printed: str) -> dict[str, float]:
+    """The last dictionary of metrics that was printed."""
+    return ast.literal_eval([line for line in printed.splitlines() if line.startswith("{'loss'")][-1])
+
+
+@pytest.mark.parametrize("name", ["classify_text.py", "classify_vectors.py"])
+def test_the_trainer_scripts_stay_short_and_flat(name):
+    source = (EXAMPLES / name).read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 80
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.If)
+    assert not [node for node in ast.parse(source).body if isinstance(node, kinds)]
+
+
+def test_text_from_raw_messages_to_another_process(tmp_path):
+    found = figures(run(EXAMPLES / "classify_text.py", "--disable_tqdm", "True", cwd=tmp_path))
+    assert found["f1_spam"] >= 0.95
+    assert found["accuracy"] >= 0.985
+    directory = tmp_path / "sms-spam"
+    files = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"}
+    assert files <= {path.name for path in directory.iterdir()}
+    card = ModelCard.load(directory / "README.md")
+    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert results["accuracy"] == pytest.approx(found["accuracy"], abs=1e-3)
+    printed = run(
+        "-W",
+        "error",
+        EXAMPLES / "use_classifier.py",
+        "sms-spam",
+        "You have won a prize",
+        "See you at five",
+        cwd=tmp_path,
+    )
+    assert [line.split()[0] for line in printed.splitlines()] == ["spam", "ham"]
+    block = re.search(r"```python\n(.*?)```", card.text, re.DOTALL)
+    assert "label" in run("-W", "error", "-c", block.group(1), cwd=directory)
+
+
+def test_vectors_from_arrays_to_a_pipeline(tmp_path):
+    printed = run(EXAMPLES / "classify_vectors.py", "--disable_tqdm", "True", cwd=tmp_path)
+    assert figures(printed)["accuracy"] >= 0.96
+    files = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"}
+    assert files <= {path.name for path in (tmp_path / "japanese-vowels").iterdir()}
+    assert printed.count("is speaker 1") == 3
+
+
+def test_the_textbook_prints_the_same_losses_three_times(tmp_path):
+    printed = run("-W", "error", EXAMPLES / "textbook.py", cwd=tmp_path)
+    lines = re.findall(r"^Epoch (\d), Loss: (\d\.\d{4}), Accuracy: (\d\.\d{4})$", printed, re.MULTILINE)
+    assert len(lines) == 15
+    assert lines[:5] == lines[5:10] == lines[10:]
+    assert [line[0] for line in lines[:5]] == list("12345")
+    assert float(lines[4][1]) < float(lines[0][1])
+
+
+def test_the_data_names_its_source_and_licence():
+    text = (EXAMPLES / "data" / "README.md").read_text(encoding="utf-8")
+    for path in (EXAMPLES / "data").iterdir():
+        if path.name != "README.md":
+            assert path.name in text
+    assert text.count("CC BY 4.0") == 2
