@@ -7,6 +7,8 @@ import torch
 from processes import ROOT
 from transformers import AutoModelForSequenceClassification
 
+import transformers_rnn  # noqa: F401 - registers
+
 DIRECTORIES = sorted(path for path in (ROOT / "tests" / "golden").iterdir() if path.is_dir())
 
 
