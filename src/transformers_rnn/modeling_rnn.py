@@ -10,6 +10,7 @@ from transformers.utils.generic import ModelOutput
 
 from .adoption import adopted_config, copy_recurrent_weights
 from .configuration_rnn import RNNConfig
+from .denormals import flush_denormals, restore_denormals
 from .embedding import SequenceEmbedding
 from .initialization import initialize_module
 from .losses import classification_loss, infer_problem_type
@@ -95,6 +96,13 @@ class RNNPreTrainedModel(PreTrainedModel):
             if parameter.data_ptr() % _ALIGNMENT:
                 parameter.data = parameter.data.clone()
         return loaded
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; evaluation ends the flushing of denormals that training begins on a CPU."""
+        if not mode:
+            restore_denormals()
+        super().train(mode)
+        return self
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:
@@ -216,6 +224,8 @@ class RNNModel(RNNPreTrainedModel):
             use_cache = not self.config.bidirectional
         self._check_streaming(state, use_cache, sequence)
         alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
+        if self.training and sequence.device.type == "cpu" and torch.is_grad_enabled():
+            flush_denormals()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
         hidden = self.embeddings(alignment.align(sequence, fill or 0))
         all_states = [hidden]
