@@ -1,11 +1,12 @@
-"""Prediction for sequences of vectors. (Text uses the host's own pipeline.)
+"""Prediction for sequences of vectors and for texts, in batches of like lengths.
 
 The host copies this file alone next to a saved model, so it imports nothing from this package.
 """
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import islice
 from types import GeneratorType
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 _TASK = "sequence-classification"
 _INPUT = "input_features"
+_WINDOW = 50  # batches that are sorted by length together
 _SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": lambda logits: logits.softmax(-1),
     "sigmoid": torch.sigmoid,
@@ -25,55 +27,61 @@ _SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 class SequenceClassificationPipeline(Pipeline):
-    """Classifies sequences of vectors: raw (T_i, F) tables in, `[{"label", "score"}]` out.
+    """Classifies sequences of vectors, raw (T_i, F) tables, or texts: `[{"label", "score"}]` out.
 
-    The feature extractor checks, scales and pads; give the pipeline vectors as they were before it. Parameters and
-    results are those of the host's text classification pipeline, and can be set here or in each call.
+    The feature extractor checks, scales and pads, so give the pipeline vectors as they were before it. Parameters and
+    results are those of the host's text classification pipeline, and can be set here or in each call. With a
+    `batch_size`, sequences are sorted by length inside a window of 50 batches, so that hardly any padding is computed,
+    and the answers come back in the order of the sequences.
 
     Args:
-        model: A sequence classifier that reads `input_features`. Predicting leaves it in evaluation mode.
-        feature_extractor: Prepares the vectors, such as a `SequenceVectorFeatureExtractor`.
+        model: A sequence classifier that reads `input_features`, or `input_ids` if its config has a `vocab_size`.
+            Predicting leaves it in evaluation mode.
+        feature_extractor: Prepares vectors, such as a `SequenceVectorFeatureExtractor`.
+        tokenizer: Prepares texts, for a model of tokens.
         top_k: How many labels to return, best first; `None`: all. Not given: the best label alone.
         function_to_apply: Logits to scores: `"softmax"`, `"sigmoid"` or `"none"`. Not given: `"none"` for regression,
             `"sigmoid"` for several labels at once or a single label, else `"softmax"`.
-        truncation: Whether to cut sequences to `max_length`. Not given: the extractor's choice.
-        max_length: In steps. Not given: the extractor's.
+        truncation: Whether to cut sequences to `max_length`. Not given: the extractor's or tokenizer's choice.
+        max_length: In steps. Not given: the extractor's or tokenizer's.
         **kwargs: The host's: `device`, `batch_size`, `num_workers`, `task`.
 
     Raises:
-        ValueError: The model reads tokens, there is no feature extractor, or a parameter is out of its range.
+        ValueError: What prepares the model's kind of input is missing, or a parameter is out of its range.
         TypeError: An unknown parameter.
     """
 
     _load_processor = False  # type: ignore[assignment]
     _load_image_processor = False  # type: ignore[assignment]
-    _load_feature_extractor = True  # type: ignore[assignment]
-    _load_tokenizer = False  # type: ignore[assignment]
 
     feature_extractor: Any
+    tokenizer: Any
 
-    def __init__(self, model: PreTrainedModel, feature_extractor: Any = None, **kwargs: Any) -> None:
-        if getattr(model.config, "vocab_size", None) is not None:
+    def __init__(
+        self, model: PreTrainedModel, feature_extractor: Any = None, tokenizer: Any = None, **kwargs: Any
+    ) -> None:
+        self.reads_text = getattr(model.config, "vocab_size", None) is not None
+        if self.reads_text and tokenizer is None:
             raise ValueError(
-                f"This {type(model).__name__} reads tokens (vocab_size={model.config.vocab_size}), but the task "
-                '"sequence-classification" is for vectors. Use pipeline("text-classification", model=model, '
-                "tokenizer=tokenizer)."
+                f"This {type(model).__name__} reads tokens (vocab_size={model.config.vocab_size}), so a tokenizer is "
+                "needed to prepare the texts. Pass tokenizer=..., or save it next to the model."
             )
-        if feature_extractor is None:
+        if not self.reads_text and feature_extractor is None:
             raise ValueError(
                 "A feature extractor is needed to prepare the vectors. Pass "
                 "feature_extractor=SequenceVectorFeatureExtractor(...), or save it next to the model."
             )
         kwargs.pop("local_files_only", None)  # the host's factory has used it, and hands it over
-        super().__init__(model=model, feature_extractor=feature_extractor, **kwargs)
+        prepare = {"tokenizer": tokenizer} if self.reads_text else {"feature_extractor": feature_extractor}
+        super().__init__(model=model, **prepare, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Classify one sequence or many.
 
         Args:
-            inputs: One sequence: a (T, F) array, tensor or nested list, or a mapping with `input_features`. Many: a
-                (B, T, F) array, a list of sequences, a column or table of `datasets`, or, read lazily, a generator or
-                a torch dataset.
+            inputs: One sequence: a (T, F) array, tensor or nested list, or a mapping with `input_features`; for a
+                model of tokens a text, or a mapping with `text` and `text_pair`. Many: a (B, T, F) array, a list of
+                sequences, a column or table of `datasets`, or, read lazily, a generator or a torch dataset.
             **kwargs: `top_k`, `function_to_apply`, `truncation`, `max_length`, `batch_size`, `num_workers`.
 
         Returns:
@@ -86,7 +94,8 @@ class SequenceClassificationPipeline(Pipeline):
             return super().__call__(inputs, **kwargs)
         many = self._as_many(inputs)
         if many is None:
-            result = super().__call__(inputs if isinstance(inputs, Mapping) else {_INPUT: inputs}, **kwargs)
+            alone = inputs if isinstance(inputs, (Mapping, str)) else {_INPUT: inputs}
+            result = super().__call__(alone, **kwargs)
             return result if "top_k" in kwargs else [result]
         if isinstance(many, list):
             return super().__call__(many, **kwargs) if many else []
@@ -94,15 +103,18 @@ class SequenceClassificationPipeline(Pipeline):
 
     def _as_many(self, inputs: Any) -> Iterable[Any] | None:
         """The sequences to go through, or `None` if the input is one sequence."""
-        if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+        if isinstance(inputs, (Mapping, str)) or not isinstance(inputs, Iterable):
             return None
         if hasattr(inputs, "column_names"):  # a table of `datasets`
-            if _INPUT not in inputs.column_names:
+            name = "text" if self.reads_text else _INPUT
+            if name not in inputs.column_names:
                 raise ValueError(
-                    f"A table needs a column {_INPUT!r} of raw vectors, got the columns {inputs.column_names}. "
-                    'Pass the right one: pipe(table["name"]).'
+                    f"A table needs a column {name!r} of raw {'texts' if self.reads_text else 'vectors'}, got the "
+                    f'columns {inputs.column_names}. Pass the right one: pipe(table["name"]).'
                 )
-            return inputs[_INPUT]  # type: ignore[index, no-any-return]
+            return inputs[name]  # type: ignore[index, no-any-return]
+        if self.reads_text:
+            return list(inputs)
         if not isinstance(inputs, (list, tuple, torch.Tensor)):
             if not hasattr(inputs, "__array__"):
                 return inputs  # a column of `datasets`
@@ -137,8 +149,80 @@ class SequenceClassificationPipeline(Pipeline):
             postprocess["function_to_apply"] = function
         return {name: value for name, value in preprocess.items() if value is not None}, {}, postprocess
 
-    def preprocess(self, input_: Any, **extractor_parameters: Any) -> dict[str, Any]:
-        """Prepare one sequence as a batch of one: `input_features` (1, T, F), `attention_mask` (1, T)."""
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        """Go through many sequences: one by one or with workers as the host does, in batches sorted by length."""
+        if batch_size == 1 or num_workers:
+            return super().get_iterator(
+                inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
+            )
+        return _Answers(
+            inputs,
+            lambda window: self._answer_window(
+                window, batch_size, preprocess_params, forward_params, postprocess_params
+            ),
+            _WINDOW * batch_size,
+        )
+
+    def _answer_window(
+        self,
+        window: list[Any],
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> list[Any]:
+        """The answers to some sequences, in their order."""
+        if self.reads_text:
+            rows = self._tokenize(window, **preprocess_params)
+        else:
+            prepared = (self._extract(item, **preprocess_params) for item in window)
+            rows = [{name: values[0] for name, values in features.items()} for features in prepared]
+        name = "input_ids" if self.reads_text else _INPUT
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index][name]))
+        answers: list[Any] = [None] * len(rows)
+        for start in range(0, len(rows), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = (self.tokenizer if self.reads_text else self.feature_extractor).pad(
+                [rows[index] for index in chosen], padding=True, return_tensors="pt"
+            )
+            if not self.reads_text:
+                batch = batch.to(dtype=self.model.dtype)
+            logits = self.forward(dict(batch), **forward_params)["logits"]
+            for index, answer in zip(chosen, self._answers(logits, **postprocess_params), strict=True):
+                answers[index] = answer
+        return answers
+
+    def _tokenize(self, texts: list[Any], **tokenizer_parameters: Any) -> list[dict[str, Any]]:
+        """Ids of many texts at once, not padded."""
+        first = [item["text"] if isinstance(item, Mapping) else item for item in texts]
+        second = [item.get("text_pair") if isinstance(item, Mapping) else None for item in texts]
+        for item in first:
+            if not isinstance(item, str):
+                raise ValueError(
+                    f"A model of tokens classifies texts, got {type(item).__name__}. Pass strings, or mappings with "
+                    "the key 'text'."
+                )
+        pairs = {} if set(second) == {None} else {"text_pair": second}
+        encoded = self.tokenizer(first, **pairs, return_token_type_ids=False, **tokenizer_parameters)
+        return [{name: rows[index] for name, rows in encoded.items()} for index in range(len(texts))]
+
+    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
+        """Prepare one sequence as a batch of one: `input_features` (1, T, F) or `input_ids` (1, T), and the mask."""
+        if self.reads_text:
+            (row,) = self._tokenize([input_], **parameters)
+            return {name: torch.tensor([values]) for name, values in row.items()}
+        return dict(self._extract(input_, return_tensors="pt", **parameters).to(dtype=self.model.dtype))
+
+    def _extract(self, input_: Any, **parameters: Any) -> BatchFeature:
+        """One sequence of vectors, checked and scaled, as a batch of one."""
         if isinstance(input_, BatchFeature):
             raise ValueError(
                 "A BatchFeature has been scaled and padded already. Pass the raw vectors, or call the model: "
@@ -153,10 +237,8 @@ class SequenceClassificationPipeline(Pipeline):
                 "Each item must be one sequence, a (T, F) table, but one of them has more than two axes. Remove the "
                 "axis of the batch, or pass the whole batch at once."
             )
-        features = self.feature_extractor(
-            input_, return_attention_mask=True, return_tensors="pt", **extractor_parameters
-        )
-        return dict(features.to(dtype=self.model.dtype))
+        features: BatchFeature = self.feature_extractor(input_, return_attention_mask=True, **parameters)
+        return features
 
     def _forward(self, input_tensors: Any, **forward_parameters: Any) -> SequenceClassifierOutput:
         self.model.eval()  # in training mode dropout would make the answer random
@@ -165,23 +247,29 @@ class SequenceClassificationPipeline(Pipeline):
         # Only the logits: the host would take states apart along an axis that need not be that of the sequences.
         return SequenceClassifierOutput(logits=self.model(**input_tensors, **forward_parameters).logits)
 
-    def postprocess(  # type: ignore[override]
+    def postprocess(self, model_outputs: Any, **parameters: Any) -> Any:
+        """Turn the logits (1, L) of one sequence into labels and scores."""
+        return self._answers(model_outputs["logits"][:1], **parameters)[0]
+
+    def _answers(
         self,
-        model_outputs: Any,
+        logits: torch.Tensor,
         function_to_apply: str | None = None,
         top_k: int | None = 1,
         only_best: bool = True,
-    ) -> Any:
-        """Turn the logits (1, L) of one sequence into labels and scores."""
-        logits = model_outputs["logits"][0].float()
-        scores = _SCORES[function_to_apply or self._usual_function()](logits).tolist()
+    ) -> list[Any]:
+        """Turn the logits (B, L) of many sequences into labels and scores."""
+        scores = _SCORES[function_to_apply or self._usual_function()](logits.float())
         id2label: Any = self.model.config.id2label
-        ranked = sorted(
-            ({"label": id2label[index], "score": score} for index, score in enumerate(scores)),
-            key=lambda entry: entry["score"],
-            reverse=True,
-        )
-        return ranked[0] if only_best else ranked[:top_k]
+        if only_best:
+            best = scores.max(dim=-1)
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            return [{"label": id2label[index], "score": score} for index, score in pairs]
+        ranked = scores.sort(dim=-1, descending=True, stable=True)
+        rows = zip(ranked.indices[:, :top_k].tolist(), ranked.values[:, :top_k].tolist(), strict=True)
+        return [
+            [{"label": id2label[index], "score": score} for index, score in zip(*row, strict=True)] for row in rows
+        ]
 
     def _usual_function(self) -> str:
         config = self.model.config
@@ -192,7 +280,7 @@ class SequenceClassificationPipeline(Pipeline):
         return "softmax"
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Save the model and the feature extractor, and this file only if the directory is meant to carry its code.
+        """Save the model and what prepares its input, and this file only if the directory is meant to carry its code.
 
         That is after `register_for_auto_class()` of the model. The host would always name this file in `config.json`,
         and the directory would then load with `trust_remote_code=True` only, even where the package is installed.
@@ -206,9 +294,26 @@ class SequenceClassificationPipeline(Pipeline):
         notes.pop("custom_pipelines", None)
         if getattr(type(self.model), "_auto_class", None) is None:
             self.model.save_pretrained(save_directory, **kwargs)
-            self.feature_extractor.save_pretrained(save_directory, **kwargs)
+            (self.tokenizer if self.reads_text else self.feature_extractor).save_pretrained(save_directory, **kwargs)
             return
         # What registering would leave on the class; a class that was loaded from a directory has not been registered.
         self._registered_impl = {_TASK: {"impl": type(self), "pt": (AutoModelForSequenceClassification,)}}
         super().save_pretrained(save_directory, **kwargs)
         notes.pop("custom_pipelines", None)  # the next directory may be saved without the file
+
+
+class _Answers:
+    """Answers in order, a window of inputs at a time; has a length where the inputs have one."""
+
+    def __init__(self, inputs: Any, answer: Callable[[list[Any]], list[Any]], window: int) -> None:
+        self.inputs, self.answer, self.window = inputs, answer, window
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __iter__(self) -> Iterator[Any]:
+        indexed = isinstance(self.inputs, Sized) and hasattr(self.inputs, "__getitem__")
+        # A torch dataset need not be iterable.
+        items = (self.inputs[index] for index in range(len(self.inputs))) if indexed else iter(self.inputs)
+        while window := list(islice(items, self.window)):
+            yield from self.answer(window)

@@ -345,11 +345,11 @@ def test_what_the_hosts_factory_hands_over_is_no_parameter(pipe: Any) -> None:
 # What is refused
 
 
-def test_a_model_of_tokens_is_refused(pipe: Any) -> None:
+def test_a_model_of_tokens_needs_a_tokenizer(pipe: Any) -> None:
     pipe.model.config.vocab_size = 30
     message = (
-        r"^This MeanClassifier reads tokens \(vocab_size=30\), but the task \"sequence-classification\" is for "
-        r"vectors\. Use pipeline\(\"text-classification\", model=model, tokenizer=tokenizer\)\.$"
+        r"^This MeanClassifier reads tokens \(vocab_size=30\), so a tokenizer is needed to prepare the texts\. Pass "
+        r"tokenizer=\.\.\., or save it next to the model\.$"
     )
     with pytest.raises(ValueError, match=message):
         SequenceClassificationPipeline(model=pipe.model, feature_extractor=pipe.feature_extractor)
@@ -481,7 +481,7 @@ def test_the_copied_file_stands_alone() -> None:
     assert foreign == {"numpy", "torch", "transformers"}
 
 
-def test_the_host_loads_a_feature_extractor_and_nothing_else() -> None:
+def test_the_host_loads_a_feature_extractor_or_a_tokenizer_and_nothing_else() -> None:
     assert issubclass(SequenceClassificationPipeline, Pipeline)
     flags = ("feature_extractor", "tokenizer", "image_processor", "processor")
-    assert [getattr(SequenceClassificationPipeline, f"_load_{flag}") for flag in flags] == [True, False, False, False]
+    assert [getattr(SequenceClassificationPipeline, f"_load_{flag}") for flag in flags] == [None, None, False, False]
