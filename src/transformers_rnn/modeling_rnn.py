@@ -76,6 +76,7 @@ class RNNPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["RecurrentLayer"]  # noqa: RUF012 - the host's own form
     _supports_context_parallel = False
+    _can_compile_fullgraph = True
 
     def __init__(self, config: RNNConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__(config, *inputs, **kwargs)
@@ -239,11 +240,11 @@ class RNNModel(RNNPreTrainedModel):
         textbook = alignment.full and not self.config.bidirectional
         last = hidden[:, -1] if textbook else memories[-1][0].flatten(1)
         valid = None if alignment.full else alignment.valid
-        pooled, new_state = self.pooling(hidden, valid, last, state)
+        pooled, carried = self.pooling(hidden, valid, last, state)
         output = RNNModelOutput(
             last_hidden_state=alignment.restore(hidden),
             pooler_output=pooled,
-            state=_with_memories(new_state, memories) if use_cache else None,
+            state=_new_state(memories, carried) if use_cache else None,
             hidden_states=tuple(alignment.restore(states) for states in all_states) if with_states else None,
         )
         return output if as_dict else output.to_tuple()
@@ -398,13 +399,8 @@ def _layer_memory(state: RNNState | None, index: int) -> Memory | None:
     return state.hidden[:, at], None if state.cell is None else state.cell[:, at]  # type: ignore[index]
 
 
-def _with_memories(state: RNNState, memories: list[Memory]) -> RNNState:
-    """Add the memories of all layers to what the pooling carries."""
+def _new_state(memories: list[Memory], carried: dict[str, Tensor]) -> RNNState:
+    """The memories of all layers and what the pooling carries."""
+    hidden = torch.cat([hidden for hidden, _ in memories], dim=1)
     cells = [cell for _, cell in memories if cell is not None]
-    return RNNState(
-        **{
-            **state,
-            "hidden": torch.cat([hidden for hidden, _ in memories], dim=1),
-            "cell": torch.cat(cells, dim=1) if cells else None,
-        }
-    )
+    return RNNState(hidden, torch.cat(cells, dim=1) if cells else None, **carried)

@@ -1,7 +1,6 @@
 """Where each sequence of a padded batch truly begins and ends: the only room that reads the attention mask."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,17 +29,17 @@ class Alignment:
     full: bool
     right: bool
 
-    @cached_property
+    @property
     def valid(self) -> Tensor:
         """(B, longest), true on real steps of aligned sequences."""
         return self._steps(self.longest) < self.lengths[:, None]
 
-    @cached_property
+    @property
     def last(self) -> Tensor:
         """(B,), the index of each aligned sequence's last real step; 0 for an empty piece of a stream."""
         return (self.lengths - 1).clamp(min=0)
 
-    @cached_property
+    @property
     def _reversal(self) -> Tensor:
         steps = self._steps(self.longest)
         return torch.where(self.valid, self.lengths[:, None] - 1 - steps, steps)

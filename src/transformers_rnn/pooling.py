@@ -18,7 +18,7 @@ class SequencePooling(nn.Module):
 
     def forward(
         self, states: Tensor, valid: Tensor | None, last: Tensor, before: RNNState | None
-    ) -> tuple[Tensor, RNNState]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Pool.
 
         Args:
@@ -28,21 +28,24 @@ class SequencePooling(nn.Module):
             before: What the earlier pieces of these streams left.
 
         Returns:
-            The pooled vectors (B, P) and, in a state, what this pooling needs of all steps so far.
+            The pooled vectors (B, P), and the fields of [`RNNState`] that this pooling needs of all steps so far.
         """
-        after = RNNState(steps=_count(states, valid) + (0 if before is None else before.steps))
+        after: dict[str, Tensor] = {}
         parts = [last] if self.pooling in ("last", "concat") else []
         if self.pooling in ("mean", "concat"):
-            after.total = _total(states, valid) + (0 if before is None else before.total)
-            parts.append((after.total / after.steps[:, None]).to(states.dtype))
+            after["steps"] = _count(states, valid) + (0 if before is None else before.steps)
+            after["total"] = _total(states, valid) + (0 if before is None else before.total)
+            parts.append((after["total"] / after["steps"][:, None]).to(states.dtype))
         if self.pooling in ("max", "concat"):
-            after.maximum = _maximum(states, valid, None if before is None else before.maximum)
-            parts.append(after.maximum)
+            after["maximum"] = _maximum(states, valid, None if before is None else before.maximum)
+            parts.append(after["maximum"])
         if self.pooling == "attention":
             parts.append(self._attend(states, valid, before, after))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), after
 
-    def _attend(self, states: Tensor, valid: Tensor | None, before: RNNState | None, after: RNNState) -> Tensor:
+    def _attend(
+        self, states: Tensor, valid: Tensor | None, before: RNNState | None, after: dict[str, Tensor]
+    ) -> Tensor:
         """Softmax-weighted mean of the states, computed so that pieces can be added (Milakov & Gimelshein, 2018)."""
         scores: Tensor = self.attention(states).to(_wide(states))
         if valid is not None:
@@ -57,7 +60,7 @@ class SequencePooling(nn.Module):
             faded = (before.attention_peak - peak).exp()
             mass = mass + faded * before.attention_mass
             total = total + faded * before.attention_total
-        after.attention_peak, after.attention_mass, after.attention_total = peak, mass, total
+        after.update(attention_peak=peak, attention_mass=mass, attention_total=total)
         return (total / mass).to(states.dtype)
 
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_rnn import RNNConfig
 from .padding import Alignment
+from .traced_recurrence import run_traced
 
 Memory = tuple[Tensor, Tensor | None]  # hidden (B, D, H) and, of an LSTM, cell (B, D, H)
 
-_CELLS: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _KERNELS: dict[str, Any] = {
     "RNN_TANH": torch.rnn_tanh,
     "RNN_RELU": torch.rnn_relu,
@@ -22,14 +22,52 @@ _KERNELS: dict[str, Any] = {
 _CLOSED = 1e4  # saturates a sigmoid to exactly 0 or 1 in every floating-point type
 
 
-def build_cell(config: RNNConfig, input_size: int) -> nn.RNNBase:
-    """The torch module of one layer that reads vectors of width `input_size`."""
-    options = {"nonlinearity": config.nonlinearity} if config.cell_type == "rnn" else {}
-    sizes = (input_size, config.hidden_size)
-    cell: nn.RNNBase = _CELLS[config.cell_type](
-        *sizes, batch_first=True, bidirectional=config.bidirectional, **options
-    )
-    return cell
+class RecurrentCell(nn.RNNBase):
+    """The weights of one layer, named as torch names them, and torch's kernels on them.
+
+    It does the work of `nn.RNN`, `nn.GRU` and `nn.LSTM`, but `torch.compile` refuses to look at those.
+    """
+
+    def __init__(self, config: RNNConfig, input_size: int) -> None:
+        mode = {"rnn": f"RNN_{config.nonlinearity.upper()}", "gru": "GRU", "lstm": "LSTM"}[config.cell_type]
+        super().__init__(mode, input_size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional)
+
+    def forward(self, inputs: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """Run both directions over full sequences: (B, T, F) -> (B, T, S), memory (B, D, H)."""
+        start = self.torch_memory(memory, inputs, self.num_directions)
+        options = (True, 1, 0.0, self.training, self.bidirectional, True)
+        states, *after = _KERNELS[self.mode](inputs, start, self._flat_weights, *options)
+        return states, _batch_first(after)
+
+    def run_packed(self, packed: PackedSequence) -> tuple[PackedSequence, Memory]:
+        """Run both directions over packed sequences, from zeros."""
+        start = self.torch_memory(None, packed.data[: int(packed.batch_sizes[0])], self.num_directions)
+        options = (True, 1, 0.0, self.training, self.bidirectional)
+        states, *after = _KERNELS[self.mode](packed.data, packed.batch_sizes, start, self._flat_weights, *options)
+        after = [part.index_select(1, packed.unsorted_indices) for part in after]
+        return packed._replace(data=states), _batch_first(after)
+
+    def run_direction(
+        self, inputs: Tensor, memory: Memory | None, weights: list[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run one direction with its own weights -> states (B, T, H) and, of an LSTM, the last cell (B, H)."""
+        start = self.torch_memory(memory, inputs, 1)
+        options = (True, 1, 0.0, self.training, False, True)
+        states, _, *cell = _KERNELS[self.mode](inputs, start, weights, *options)
+        return states, cell[0][0] if cell else None
+
+    def torch_memory(self, memory: Memory | None, inputs: Tensor, directions: int) -> Any:
+        """(B, D, H), or zeros, in torch's form: (D, B, H), and a pair of them for an LSTM."""
+        if memory is None:
+            zeros = inputs.new_zeros(directions, inputs.shape[0], self.hidden_size)
+            return (zeros, zeros) if self.mode == "LSTM" else zeros
+        hidden, cell = (None if part is None else part.transpose(0, 1).contiguous() for part in memory)
+        return hidden if cell is None else (hidden, cell)
+
+    @property
+    def num_directions(self) -> int:
+        """D."""
+        return 2 if self.bidirectional else 1
 
 
 class RecurrentLayer(GradientCheckpointingLayer):
@@ -37,14 +75,14 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: RNNConfig, input_size: int) -> None:
         super().__init__()
-        self.cell = build_cell(config, input_size)
+        self.cell = RecurrentCell(config, input_size)
 
     def forward(
         self, inputs: Tensor, alignment: Alignment, initial: Memory | None = None, keep_cell: bool = False
     ) -> tuple[Tensor, Memory]:
         """Read aligned sequences.
 
-        A batch without padding goes to torch's module as it is. With padding on a GPU the sequences are packed, which
+        A batch without padding goes to torch's kernel as it is. With padding on a GPU the sequences are packed, which
         is the fast way there. On other devices packing loses torch's fused kernels: there the forward direction runs
         over the right padding (which no real step can see), and the backward direction is a forward run over each
         sequence reversed within its own length.
@@ -58,8 +96,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
         Returns:
             The states (B, T, S), arbitrary but finite on padding, and the memory after each sequence's last step.
         """
+        if torch.compiler.is_compiling():
+            return self._run_traced(inputs, alignment, initial)
         if alignment.full:
-            return self._run_full(inputs, initial)
+            return self.cell(inputs, initial)  # type: ignore[no-any-return]
         if inputs.is_cuda and initial is None:
             return self._run_packed(inputs, alignment)
         outputs = [self._run_direction(0, inputs, alignment, initial, keep_cell)]
@@ -71,31 +111,34 @@ class RecurrentLayer(GradientCheckpointingLayer):
         states = torch.cat([states for states, _ in outputs], dim=-1)
         return states, (hidden, torch.stack(cells, dim=1) if cells else None)
 
-    def _run_full(self, inputs: Tensor, initial: Memory | None) -> tuple[Tensor, Memory]:
-        states, memory = self.cell(inputs, self._torch_memory(initial))
-        return states, self._batch_first(memory)
+    def _run_traced(self, inputs: Tensor, alignment: Alignment, initial: Memory | None) -> tuple[Tensor, Memory]:
+        before = None if initial is None else tuple(part[:, 0] for part in initial if part is not None)
+        states, memory = run_traced(self.cell, 0, inputs, alignment.valid, before)
+        outputs = [(states, memory)]
+        if self.cell.bidirectional:
+            states, memory = run_traced(self.cell, 1, alignment.reverse(inputs), alignment.valid, None)
+            outputs.append((alignment.reverse(states), memory))
+        parts = [torch.stack(part, dim=1) for part in zip(*(memory for _, memory in outputs), strict=True)]
+        return torch.cat([states for states, _ in outputs], dim=-1), (parts[0], parts[1] if len(parts) > 1 else None)
 
     def _run_packed(self, inputs: Tensor, alignment: Alignment) -> tuple[Tensor, Memory]:
         packed = pack_padded_sequence(inputs, alignment.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, memory = self.cell(packed)
-        states, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs.shape[1])
-        return states, self._batch_first(memory)
+        packed_states, memory = self.cell.run_packed(packed)
+        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=inputs.shape[1])
+        return states, memory
 
     def _run_direction(
         self, direction: int, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_cell: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         """Run one direction over right padding -> states (B, T, H), hidden (B, H), cell (B, H) if wanted."""
         weights: list[Tensor] = list(self.cell.all_weights[direction])
-        is_lstm = self.cell.mode == "LSTM"
-        if is_lstm and keep_cell:
+        if keep_cell and self.cell.mode == "LSTM":
             inputs, weights[0] = self._hold_cell(inputs, weights[0], alignment)
-        start = self._torch_memory(initial) if initial is not None else self._zeros(inputs)
-        run = _KERNELS[self.cell.mode]
-        states, _, *cell = run(inputs, start, weights, True, 1, 0.0, self.training, False, True)
+        states, cell = self.cell.run_direction(inputs, initial, weights)
         hidden = alignment.take_last(states)
         if initial is not None:  # a row without a step keeps what it had
             hidden = torch.where(alignment.lengths[:, None] > 0, hidden, initial[0][:, 0])
-        return states, (hidden, cell[0][0] if is_lstm and keep_cell else None)
+        return states, (hidden, cell if keep_cell else None)
 
     def _hold_cell(self, inputs: Tensor, weight: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
         """Make an LSTM keep its cell through the padding, exactly.
@@ -109,18 +152,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         on_padding = (~alignment.valid)[:, :, None].to(inputs.dtype)
         return torch.cat([inputs, on_padding], dim=2), torch.cat([weight, column], dim=1)
 
-    def _zeros(self, inputs: Tensor) -> "Tensor | tuple[Tensor, Tensor]":
-        zeros = inputs.new_zeros(1, len(inputs), self.cell.hidden_size)
-        return (zeros, zeros) if self.cell.mode == "LSTM" else zeros
 
-    def _torch_memory(self, memory: Memory | None) -> "Tensor | tuple[Tensor, Tensor] | None":
-        """(B, D, H) -> torch's (D, B, H), and a pair of them for an LSTM."""
-        if memory is None:
-            return None
-        hidden, cell = (None if part is None else part.transpose(0, 1).contiguous() for part in memory)
-        return hidden if cell is None else (hidden, cell)  # type: ignore[return-value]
-
-    def _batch_first(self, memory: "Tensor | tuple[Tensor, Tensor]") -> Memory:
-        if isinstance(memory, tuple):
-            return memory[0].transpose(0, 1), memory[1].transpose(0, 1)
-        return memory.transpose(0, 1), None
+def _batch_first(memory: list[Tensor]) -> Memory:
+    hidden, *cell = (part.transpose(0, 1) for part in memory)
+    return hidden, cell[0] if cell else None

@@ -13,7 +13,7 @@ class RNNState(ModelOutput):
     Args:
         hidden: (B, N, H), the last output of each of the N stacked layers.
         cell: (B, N, H), the memory cells of an LSTM.
-        steps: (B,), how many steps each stream has read.
+        steps: (B,), how many steps each stream has read, for mean pooling.
         total: (B, S), the sum of the states, for mean pooling (in float64 where there is one).
         maximum: (B, S), their maximum, for max pooling.
         attention_peak: (B, 1), the largest attention score so far, for attention pooling.

@@ -1,0 +1,74 @@
+"""Exported with dynamic batch and length, or compiled in one graph, the model answers as it does eagerly."""
+
+import pytest
+import torch
+from cases import CELLS, POOLINGS
+from torch.export import Dim
+
+from transformers_rnn import RNNConfig, RNNForSequenceClassification
+
+# Each cell in both directions, and each pooling, for tokens and vectors.
+CASES = [
+    (*cell, bidirectional, POOLINGS[(index + 2 * bidirectional) % 5], (index + bidirectional) % 2 == 0)
+    for index, cell in enumerate(CELLS)
+    for bidirectional in (False, True)
+]
+
+
+def build(cell, nonlinearity, bidirectional, pooling, tokens):
+    torch.manual_seed(0)
+    return RNNForSequenceClassification(
+        RNNConfig(
+            cell_type=cell,
+            nonlinearity=nonlinearity,
+            bidirectional=bidirectional,
+            pooling=pooling,
+            input_size=4,
+            hidden_size=5,
+            problem_type="single_label_classification",
+            **({"vocab_size": 30, "pad_token_id": 0} if tokens else {}),
+        )
+    ).eval()
+
+
+def batch_of(model, size, length):
+    """Ragged, padded to the right or to the left."""
+    lengths = torch.randint(1, length + 1, (size, 1))
+    mask = (torch.arange(length)[None] < lengths).long()
+    if size % 2:
+        mask = mask.flip(1)
+    if model.config.reads_tokens:
+        return {"input_ids": torch.randint(1, 30, (size, length)), "attention_mask": mask}
+    return {"input_features": torch.randn(size, length, 4), "attention_mask": mask}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_exported_with_dynamic_batch_and_length(case):
+    model = build(*case)
+    example = batch_of(model, 3, 6)
+    dynamic = {0: Dim("batch", min=1, max=4096), 1: Dim("length", min=1, max=65_536)}
+    program = torch.export.export(
+        model, (), kwargs=example, dynamic_shapes=dict.fromkeys(example, dynamic), strict=False
+    ).module()
+    for size, length in ((1, 1), (5, 3), (2, 17)):
+        batch = batch_of(model, size, length)
+        torch.testing.assert_close(program(**batch).logits, model(**batch).logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[6]], ids=str)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_compiled_without_a_graph_break_with_gradients(case):
+    torch._dynamo.reset()
+    model = build(*case)
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    for size, length in ((3, 6), (4, 9)):
+        batch, labels = batch_of(model, size, length), torch.arange(size) % 2
+        gradients = []
+        for run in (compiled, model):
+            model.zero_grad()
+            output = run(**batch, labels=labels)
+            output.loss.backward()
+            gradients.append([output.logits.detach(), *(p.grad.clone() for p in model.parameters())])
+        for found, expected in zip(*gradients, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
