@@ -39,6 +39,8 @@ _HOST_NAMES = frozenset(
     }
 )
 
+_PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification", None)
+
 # What other libraries call our fields.
 _SYNONYMS = {
     "batch_first": None,
@@ -219,6 +221,11 @@ class RNNConfig(PreTrainedConfig):
             raise ValueError(
                 f"nonlinearity={self.nonlinearity!r} is a choice of the plain RNN only, but cell_type is "
                 f"{self.cell_type!r}. Leave nonlinearity out, or pass cell_type='rnn'."
+            )
+        if self.problem_type not in _PROBLEM_TYPES:
+            raise ValueError(
+                f"problem_type must be one of {', '.join(map(repr, _PROBLEM_TYPES[:-1]))}, or None to let the first "
+                f"labels settle it, got {self.problem_type!r}."
             )
         self._check_tokens()
         for name in ("output_attentions", "is_encoder_decoder"):
