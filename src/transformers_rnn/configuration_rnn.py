@@ -1,7 +1,7 @@
 """Every choice a recurrent sequence classifier needs, typed and checked."""
 
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -113,12 +113,17 @@ class RNNConfig(PreTrainedConfig):
         """Build a config from the content of a `config.json`, as the host does.
 
         A key that is no field but resembles one is refused as a misspelling. Any other unknown key is kept as an
-        attribute: users and tools may add notes of their own. `num_labels` in `kwargs` replaces stored labels.
+        attribute: users and tools may add notes of their own. Labels in `kwargs` replace the stored ones.
         """
-        config_dict = dict(config_dict)
-        if kwargs.get("num_labels") not in (None, len(config_dict.get("id2label") or ())):
+        config_dict, kwargs = dict(config_dict), dict(kwargs)
+        if not kwargs.get("return_unused_kwargs"):
+            cls._refuse_unknown({name: value for name, value in kwargs.items() if cls._resembling(name)})
+        stored = len(config_dict.get("id2label") or ())
+        if {"id2label", "label2id"} & kwargs.keys() or kwargs.get("num_labels") not in (None, stored):
             config_dict.pop("id2label", None)
             config_dict.pop("label2id", None)
+        for name in (cls.__dataclass_fields__.keys() - {"dtype"} | {"num_labels"}) & kwargs.keys():
+            config_dict[name] = kwargs.pop(name)  # checked with the rest, like an argument
         notes = {
             name: config_dict.pop(name)
             for name in list(config_dict)
@@ -180,31 +185,29 @@ class RNNConfig(PreTrainedConfig):
                 "and those of PreTrainedConfig."
             )
 
-    def _settle_labels(self: Self, kwargs: dict[str, Any]) -> None:
+    def _settle_labels(self, kwargs: dict[str, Any]) -> None:
         """Make `id2label`, `label2id` and `num_labels` tell the same story, or say why they cannot."""
         num_labels = kwargs.get("num_labels")
-        if num_labels is not None and (not isinstance(num_labels, int) or num_labels < 1):
+        if num_labels is not None and (type(num_labels) is not int or num_labels < 1):
             raise ValueError(f"num_labels must be a whole number of at least 1, got {num_labels!r}.")
-        if self.id2label is None:
-            if not self.label2id:
-                return
-            self.id2label = {int(index): label for label, index in self.label2id.items()}
-        id2label = {int(index): label for index, label in self.id2label.items()}
-        if sorted(id2label) != list(range(len(id2label))) or not id2label:
-            raise ValueError(
-                f"id2label must number the labels 0 to L-1, got the indices {sorted(id2label)}. "
-                "Pass for example id2label={0: 'ham', 1: 'spam'}."
-            )
+        given = "label2id" if self.id2label is None else "id2label"
+        if getattr(self, given) is None:
+            return
+        id2label = _read_labels(given, getattr(self, given))
         if num_labels is not None and num_labels != len(id2label):
             raise ValueError(
-                f"num_labels={num_labels} contradicts id2label, which names {len(id2label)} labels. Pass one of them."
+                f"num_labels={num_labels} contradicts {given}, which names {len(id2label)} labels. Pass one of them."
             )
-        label2id = {label: index for index, label in id2label.items()}
-        if len(label2id) != len(id2label):
-            raise ValueError(f"id2label must give each label a name of its own, got {list(id2label.values())}.")
-        if self.label2id and {label: int(index) for label, index in self.label2id.items()} != label2id:
-            raise ValueError(f"label2id={self.label2id} contradicts id2label={id2label}. Pass one of them.")
-        self.label2id = label2id
+        label2id = self.label2id
+        self.id2label = id2label  # sets label2id, too
+        if label2id and {label: int(index) for label, index in label2id.items()} != self.label2id:
+            raise ValueError(f"label2id={label2id} contradicts id2label={id2label}. Pass one of them.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Labels that are renamed keep their numbers in both directions."""
+        super().__setattr__(name, value)
+        if name == "id2label" and isinstance(value, dict):
+            super().__setattr__("label2id", {label: index for index, label in value.items()})
 
     def validate_architecture(self) -> None:
         """Check ranges and contradictions; the host calls it again before a config is saved."""
@@ -222,6 +225,11 @@ class RNNConfig(PreTrainedConfig):
                 f"nonlinearity={self.nonlinearity!r} is a choice of the plain RNN only, but cell_type is "
                 f"{self.cell_type!r}. Leave nonlinearity out, or pass cell_type='rnn'."
             )
+        if self.id2label is not None:
+            _read_labels("id2label", self.id2label)
+        for name in self.__dict__:
+            if name in _SYNONYMS or (not self._is_known(name) and self._resembling(name)):
+                self._refuse_unknown({name: self.__dict__[name]})
         if self.problem_type not in _PROBLEM_TYPES:
             raise ValueError(
                 f"problem_type must be one of {', '.join(map(repr, _PROBLEM_TYPES[:-1]))}, or None to let the first "
@@ -252,3 +260,24 @@ class RNNConfig(PreTrainedConfig):
                 f"A model of tokens (vocab_size={self.vocab_size}) needs a pad_token_id from 0 to "
                 f"{self.vocab_size - 1}, got {self.pad_token_id}. Pass pad_token_id=tokenizer.pad_token_id."
             )
+
+
+def _read_labels(name: str, labels: Any) -> dict[int, str]:
+    """Labels by number, from an `id2label` or a `label2id` (as `name` says)."""
+    pairs = list(labels.items()) if isinstance(labels, dict) else []
+    if name == "label2id":
+        pairs = [(index, label) for label, index in pairs]
+    example = "{0: 'ham', 1: 'spam'}" if name == "id2label" else "{'ham': 0, 'spam': 1}"
+    indices = [index for index, _ in pairs]
+    names = [label for _, label in pairs]
+    if all(str(index).isdigit() for index in indices):  # JSON makes strings of them
+        indices = [int(index) for index in indices]
+    if (labels and not pairs) or not all(isinstance(label, str) for label in names):
+        raise ValueError(f"{name} must pair numbers and names, got {labels}. Pass for example {name}={example}.")
+    if sorted(indices, key=str) != sorted(range(len(pairs)), key=str) or not pairs:
+        raise ValueError(
+            f"{name} must number the labels 0 to L-1, got the indices {indices}. Pass for example {name}={example}."
+        )
+    if len(set(names)) != len(names):
+        raise ValueError(f"{name} must give each label a name of its own, got {names}.")
+    return dict(sorted(zip(indices, names, strict=True)))

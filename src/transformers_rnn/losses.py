@@ -1,6 +1,6 @@
 """Logits and labels -> loss, for the three problem types of the host."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def infer_problem_type(labels: Tensor, num_labels: int) -> ProblemType:
         return "regression"
     if labels.ndim == 2 and labels.shape[1] == num_labels:
         return "multi_label_classification"
-    if labels.ndim <= 2 and labels.numel() == len(labels) and not labels.is_floating_point():
+    if labels.ndim in (1, 2) and labels.numel() == len(labels) and not labels.is_floating_point():
         return "single_label_classification"
     raise ValueError(
         f"labels of shape {tuple(labels.shape)} and type {labels.dtype} fit no problem with {num_labels} labels. Pass "
@@ -57,6 +57,8 @@ def classification_loss(
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels = labels.to(logits.device)
+    if problem_type not in get_args(ProblemType):
+        raise ValueError(f"problem_type must be one of {', '.join(get_args(ProblemType))}, got {problem_type!r}.")
     reduction = "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
         labels = _check_classes(labels, logits.shape, needs_one=num_items_in_batch is None)
@@ -65,12 +67,14 @@ def classification_loss(
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
         compare = functional.mse_loss if problem_type == "regression" else functional.binary_cross_entropy_with_logits
         loss = compare(logits, labels, reduction=reduction)
-    return loss if num_items_in_batch is None else loss / num_items_in_batch
+    if num_items_in_batch is None:
+        return loss
+    return loss / torch.as_tensor(num_items_in_batch, device=loss.device).clamp(min=1)  # 0: no label in the whole step
 
 
 def _check_classes(labels: Tensor, shape: torch.Size, needs_one: bool) -> Tensor:
     batch_size, num_labels = shape
-    if labels.numel() != batch_size or labels.ndim > 2 or labels.is_floating_point() or labels.is_complex():
+    if labels.numel() != batch_size or labels.ndim not in (1, 2) or labels.is_floating_point() or labels.is_complex():
         raise ValueError(
             f"Single-label classification needs labels of whole numbers and shape (B,) = ({batch_size},), got "
             f"{tuple(labels.shape)} of {labels.dtype}. For several labels a sequence set "
@@ -104,6 +108,11 @@ def _check_table(labels: Tensor, shape: torch.Size, problem_type: ProblemType) -
         return labels
     if problem_type == "regression" and not bool(torch.isfinite(labels).all()):
         raise ValueError("Regression labels must be finite, got NaN or infinity. Remove rows without a target.")
+    if problem_type == "regression" and bool((labels == IGNORED).any()):
+        raise ValueError(
+            f"A regression label is exactly {IGNORED}, which the Trainer takes for a missing one and does not count. "
+            "Remove rows without a target, or shift or rescale the targets."
+        )
     if problem_type == "multi_label_classification" and not bool(((labels >= 0) & (labels <= 1)).all()):
         raise ValueError(
             f"Multi-label classification needs labels from 0 (absent) to 1 (present), got values from "

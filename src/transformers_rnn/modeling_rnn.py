@@ -80,6 +80,7 @@ class RNNPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: RNNConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__(config, *inputs, **kwargs)
+        config.validate_architecture()  # it may have been changed since it was made
         if not config.reads_tokens:
             self.main_input_name = "input_features"
             self.input_modalities = ["time"]
@@ -125,20 +126,44 @@ class RNNPreTrainedModel(PreTrainedModel):
         """Replace the token embedding.
 
         Args:
-            value: An `nn.Embedding` of any number of rows and width F.
+            value: An `nn.Embedding` of width F with a row for each token; V becomes the number of its rows.
 
         Raises:
             NotImplementedError: A model of vectors has none.
-            ValueError: An embedding of another width.
+            TypeError: A module of another kind.
+            ValueError: An embedding of another width, or without a row for padding.
         """
         self._refuse_without_tokens()
-        width = getattr(value, "embedding_dim", self.config.input_size)
+        if not isinstance(value, nn.Embedding):
+            raise TypeError(f"The input embeddings must be an nn.Embedding, got {type(value).__name__}.")
+        width = value.embedding_dim
         if width != self.config.input_size:
             raise ValueError(
                 f"The embedding must have the width input_size = {self.config.input_size} that the recurrent layers "
                 f"read, got {width}. Build a model with input_size={width} instead."
             )
+        self._refuse_without_padding(value.num_embeddings)
         super().set_input_embeddings(value)
+        self.config.vocab_size = value.num_embeddings
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Grow or shrink the vocabulary as the host does; see `PreTrainedModel.resize_token_embeddings`.
+
+        Raises:
+            NotImplementedError: A model of vectors has none.
+            ValueError: The padding would fall out of the vocabulary.
+        """
+        self._refuse_without_tokens()
+        if new_num_tokens is not None:
+            self._refuse_without_padding(new_num_tokens)
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+
+    def _refuse_without_padding(self, rows: int) -> None:
+        if rows <= (self.config.pad_token_id or 0):
+            raise ValueError(
+                f"A vocabulary of {rows} tokens has no place for pad_token_id = {self.config.pad_token_id}. "
+                "Keep at least that many, or set another pad_token_id first."
+            )
 
     def _refuse_without_tokens(self) -> None:
         if not self.config.reads_tokens:
@@ -229,23 +254,29 @@ class RNNModel(RNNPreTrainedModel):
             flush_denormals()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
         hidden = self.embeddings(alignment.align(sequence, fill or 0))
-        all_states = [hidden]
+        if self.is_activation_checkpointing and self.training and not hidden.requires_grad:
+            hidden = hidden.detach().requires_grad_()  # reentrant checkpoints need something to begin with
+        all_states: list[Tensor] = []
         memories: list[Memory] = []
         for index, layer in enumerate(self.layers):
+            if with_states:  # on the way, not beside it, so that they can keep gradients
+                all_states.append(alignment.restore(hidden))
+                hidden = alignment.align(all_states[-1], 0.0)
             hidden = self.dropout(hidden) if index else hidden
-            hidden, memory = layer(hidden, alignment, _layer_memory(state, index), use_cache)
-            all_states.append(hidden)
-            memories.append(memory)
-        # The same view as the textbook's out[:, -1]: the bits of a product depend on where its factors lie in memory.
-        textbook = alignment.full and not self.config.bidirectional
-        last = hidden[:, -1] if textbook else memories[-1][0].flatten(1)
+            hidden, *memory = layer(hidden, alignment, *_layer_memory(state, index), use_cache)
+            memories.append((memory[0], memory[1]))
+        restored = alignment.restore(hidden)
+        if with_states:
+            all_states.append(restored)
+            hidden = alignment.align(restored, 0.0)
+        last = memories[-1][0][:, 0] if state is not None else alignment.ends(hidden, self.config.hidden_size)
         valid = None if alignment.full else alignment.valid
         pooled, carried = self.pooling(hidden, valid, last, state)
         output = RNNModelOutput(
-            last_hidden_state=alignment.restore(hidden),
+            last_hidden_state=restored,
             pooler_output=pooled,
             state=_new_state(memories, carried) if use_cache else None,
-            hidden_states=tuple(alignment.restore(states) for states in all_states) if with_states else None,
+            hidden_states=tuple(all_states) if with_states else None,
         )
         return output if as_dict else output.to_tuple()
 
@@ -382,19 +413,20 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         logits = self.classifier(self.dropout(features.pooler_output))
         loss = None
         if labels is not None:
+            problem_type = self.config.problem_type or infer_problem_type(labels, logits.shape[1])
+            loss = classification_loss(logits, labels, problem_type, num_items_in_batch)
             if self.config.problem_type is None:
-                self.config.problem_type = infer_problem_type(labels, logits.shape[1])
-            loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+                self.config.problem_type = problem_type  # only once the labels have proved to fit
         output = RNNSequenceClassifierOutput(
             loss=loss, logits=logits, state=features.state, hidden_states=features.hidden_states
         )
         return output if as_dict else output.to_tuple()
 
 
-def _layer_memory(state: RNNState | None, index: int) -> Memory | None:
-    """What one layer left: (B, 1, H) each."""
+def _layer_memory(state: RNNState | None, index: int) -> tuple[Tensor | None, Tensor | None]:
+    """What one layer left: hidden and cell, (B, 1, H) each."""
     if state is None:
-        return None
+        return None, None
     at = slice(index, index + 1)
     return state.hidden[:, at], None if state.cell is None else state.cell[:, at]  # type: ignore[index]
 

@@ -76,6 +76,17 @@ class Alignment:
             return states[:, -1]
         return states[torch.arange(len(states), device=states.device), self.last]
 
+    def ends(self, states: Tensor, hidden_size: int) -> Tensor:
+        """The last output of each direction, (B, S): the backward direction ends at step 0.
+
+        On full batches of one direction it is the very view that textbooks take, `out[:, -1]`: the last bits of a
+        product depend on where its factors lie in memory.
+        """
+        forward = self.take_last(states[..., :hidden_size])
+        if states.shape[2] == hidden_size:
+            return forward
+        return torch.cat([forward, states[:, 0, hidden_size:]], dim=-1)
+
 
 def align(attention_mask: Tensor | None, sequence: Tensor, pad_token_id: int | None, streaming: bool) -> Alignment:
     """Find where each sequence truly begins and ends, and refuse a mask that does not say so.

@@ -78,8 +78,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.cell = RecurrentCell(config, input_size)
 
     def forward(
-        self, inputs: Tensor, alignment: Alignment, initial: Memory | None = None, keep_cell: bool = False
-    ) -> tuple[Tensor, Memory]:
+        self,
+        inputs: Tensor,
+        alignment: Alignment,
+        hidden: Tensor | None = None,
+        cell: Tensor | None = None,
+        keep_cell: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Read aligned sequences.
 
         A batch without padding goes to torch's kernel as it is. With padding on a GPU the sequences are packed, which
@@ -90,12 +95,20 @@ class RecurrentLayer(GradientCheckpointingLayer):
         Args:
             inputs: (B, T, F), aligned.
             alignment: Where the real steps are.
-            initial: What the states were before the first step; zeros by default.
+            hidden: (B, D, H), the states before the first step; zeros by default.
+            cell: (B, D, H), the memory cells of an LSTM before the first step.
             keep_cell: Whether the memory cells of an LSTM at each sequence's own end are wanted.
 
         Returns:
-            The states (B, T, S), arbitrary but finite on padding, and the memory after each sequence's last step.
+            The states (B, T, S), arbitrary but finite on padding, and after each sequence's last step hidden
+            (B, D, H) and cell (B, D, H) or `None`. All are tensors side by side, as reentrant checkpoints need them.
         """
+        states, (hidden, cell) = self._run(inputs, alignment, None if hidden is None else (hidden, cell), keep_cell)
+        return states, hidden, cell
+
+    def _run(
+        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_cell: bool
+    ) -> tuple[Tensor, Memory]:
         if torch.compiler.is_compiling():
             return self._run_traced(inputs, alignment, initial)
         if alignment.full:
