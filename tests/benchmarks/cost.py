@@ -143,10 +143,10 @@ def _peak(reset: bool = False) -> int:
 
 def plot(lengths: tuple[int, ...], time: Measured, memory: Measured) -> None:
     """Draw time and memory against T, both on logarithmic axes, with a line of slope 1."""
-    import matplotlib as mpl  # noqa: PLC0415 - the extra `bench`
+    import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt
 
     figure_, axes = plt.subplots(1, 2, figsize=(8, 3.2), dpi=100, layout="constrained")
     for axis, measured, unit, factor in ((axes[0], time, "seconds", 1), (axes[1], memory, "MB", 2**-20)):

@@ -1,5 +1,6 @@
 """The loss of each problem type is torch's own; labels that do not fit are refused with the reason."""
 
+import math
 import re
 
 import pytest
@@ -35,7 +36,11 @@ def whole(message):
         (SEVERAL, HITS * 0.8 + 0.1, functional.binary_cross_entropy_with_logits(LOGITS, HITS * 0.8 + 0.1)),
         (REGRESSION, TARGETS, functional.mse_loss(LOGITS, TARGETS)),
         (REGRESSION, TARGETS.double(), functional.mse_loss(LOGITS, TARGETS)),
-        (REGRESSION, CLASSES[:, None].expand(4, 3), functional.mse_loss(LOGITS, CLASSES[:, None].expand(4, 3).float())),
+        (
+            REGRESSION,
+            CLASSES[:, None].expand(4, 3),
+            functional.mse_loss(LOGITS, CLASSES[:, None].expand(4, 3).float()),
+        ),
     ],
 )
 def test_the_value_is_torchs_own(problem_type, labels, expected):
@@ -180,7 +185,7 @@ def test_tables_of_another_shape(problem_type, labels):
 def test_hits_out_of_range(value):
     labels = HITS.clone()
     labels[2, 1] = value
-    low, high = (value, value) if value != value else (min(value, 0.0), max(value, 1.0))
+    low, high = (value, value) if math.isnan(value) else (min(value, 0.0), max(value, 1.0))
     message = (
         f"Multi-label classification needs labels from 0 (absent) to 1 (present), got values from {low} to {high}."
     )

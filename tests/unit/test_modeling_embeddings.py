@@ -153,5 +153,5 @@ def test_the_name_of_the_main_input(model, vectors):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_smallest_legal_input(model, vectors, dtype):
     for either in (model.to(dtype), vectors.to(dtype)):
-        assert list(either.dummy_inputs)[0] == either.main_input_name
+        assert next(iter(either.dummy_inputs)) == either.main_input_name
         assert either(**either.dummy_inputs).logits.shape == (1, 2)

@@ -1,0 +1,104 @@
+"""What the package shows, what importing it does, and how its rooms depend on each other."""
+
+import ast
+import json
+
+import pytest
+from processes import ROOT, run
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import transformers_rnn
+from transformers_rnn import registration
+
+SOURCE = ROOT / "src" / "transformers_rnn"
+# The path of the data; nothing imports from a later room.
+ROOMS = [
+    "configuration_rnn",
+    "tokenization",
+    "feature_extraction_rnn",
+    "state",
+    "denormals",
+    "embedding",
+    "padding",
+    "traced_recurrence",
+    "recurrent_layers",
+    "pooling",
+    "losses",
+    "initialization",
+    "adoption",
+    "modeling_pretrained",
+    "modeling_rnn",
+    "metrics",
+    "pipeline",
+    "model_card",
+    "registration",
+    "__init__",
+]
+FIRST = (
+    "import torch, transformers, transformers.pipelines, transformers.modeling_layers, torch._higher_order_ops.scan\n"
+)
+LOOK = """
+import json, logging, os, sys, warnings
+def look():
+    root = logging.getLogger()
+    return [sorted(os.environ.items()), root.level, [str(h) for h in root.handlers],
+            [str(f) for f in warnings.filters], torch.get_num_threads(), str(torch.get_default_dtype()), torch.are_deterministic_algorithms_enabled(),
+            torch.is_grad_enabled(), torch.initial_seed(), float(torch.tensor(1e-30) * 1e-10) > 0]
+before = look()
+import transformers_rnn
+assert look() == before, (look(), before)
+print(json.dumps([name for name in sys.modules]))
+"""
+
+
+def test_the_public_names():
+    promised = {
+        "RNNConfig",
+        "RNNModel",
+        "RNNForSequenceClassification",
+        "SequenceVectorFeatureExtractor",
+        "SequenceClassificationPipeline",
+    }
+    assert promised | {"RNNState", "train_tokenizer"} == set(transformers_rnn.__all__)
+    for name in transformers_rnn.__all__:
+        assert getattr(transformers_rnn, name).__doc__
+
+
+def test_importing_changes_nothing_but_the_tables_and_brings_nothing_heavy(tmp_path):
+    loaded = json.loads(run("-W", "error", "-c", FIRST + LOOK, cwd=tmp_path))
+    assert not {"evaluate", "matplotlib", "onnxruntime", "sklearn.metrics"} & set(loaded)
+
+
+def test_the_tables_of_the_host():
+    config = transformers_rnn.RNNConfig()
+    assert type(AutoConfig.for_model("rnn_classifier")) is transformers_rnn.RNNConfig
+    assert type(AutoModel.from_config(config)) is transformers_rnn.RNNModel
+    auto = AutoModelForSequenceClassification.from_config(config)
+    assert type(auto) is transformers_rnn.RNNForSequenceClassification
+    _, task, _ = PIPELINE_REGISTRY.check_task("sequence-classification")
+    assert task["impl"] is transformers_rnn.SequenceClassificationPipeline
+    assert hasattr(AutoFeatureExtractor, "from_pretrained")
+
+
+def test_registering_twice_is_harmless_and_silent(capfd):
+    registration.register()
+    registration.register()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_go_one_way(name):
+    tree = ast.parse((SOURCE / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert ROOMS.index(node.module) < ROOMS.index(name), f"{name} imports {node.module}"
+        if isinstance(node, ast.Assert):
+            pytest.fail(f"{name} has an assert, which python -O leaves out")
+
+
+def test_the_package_is_flat_and_its_files_are_short():
+    assert {path.stem for path in SOURCE.glob("*.py")} == set(ROOMS)
+    assert not [path for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    for path in SOURCE.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path.name
