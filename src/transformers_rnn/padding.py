@@ -74,7 +74,7 @@ class Alignment:
         """The state after each aligned sequence's own last step: (B, longest, S) -> (B, S)."""
         if self.full:
             return states[:, -1]
-        return states[torch.arange(len(states), device=states.device), self.last]
+        return states[torch.arange(states.shape[0], device=states.device), self.last]
 
     def ends(self, states: Tensor, hidden_size: int) -> Tensor:
         """The last output of each direction, (B, S): the backward direction ends at step 0.

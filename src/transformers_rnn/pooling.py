@@ -50,7 +50,7 @@ class SequencePooling(nn.Module):
         scores: Tensor = self.attention(states).to(_wide(states))
         if valid is not None:
             scores = scores.masked_fill(~valid[:, :, None], -torch.inf)
-        peak = scores.detach().amax(dim=1) if scores.shape[1] else scores.new_full((len(scores), 1), -torch.inf)
+        peak = scores.detach().amax(dim=1) if scores.shape[1] else scores.new_full((scores.shape[0], 1), -torch.inf)
         if before is not None:
             peak = torch.maximum(peak, before.attention_peak)
         weights = (scores - peak[:, None]).exp()
@@ -79,7 +79,7 @@ class AttentionScore(nn.Module):
 
 def _count(states: Tensor, valid: Tensor | None) -> Tensor:
     if valid is None:
-        return torch.full((len(states),), states.shape[1], device=states.device)
+        return torch.full((states.shape[0],), states.shape[1], device=states.device)
     return valid.sum(dim=1)
 
 
