@@ -42,9 +42,11 @@ LOOK = """
 import json, logging, os, sys, warnings
 def look():
     root = logging.getLogger()
-    return [sorted(os.environ.items()), root.level, [str(h) for h in root.handlers],
-            [str(f) for f in warnings.filters], torch.get_num_threads(), str(torch.get_default_dtype()),
-            torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled(), torch.initial_seed(), float(torch.tensor(1e-30) * 1e-10) > 0]
+    return [
+        sorted(os.environ.items()), root.level, [str(h) for h in root.handlers], [str(f) for f in warnings.filters],
+        torch.get_num_threads(), str(torch.get_default_dtype()), torch.are_deterministic_algorithms_enabled(),
+        torch.is_grad_enabled(), torch.initial_seed(), float(torch.tensor(1e-30) * 1e-10) > 0,
+    ]
 before = look()
 import transformers_rnn
 assert look() == before, (look(), before)
