@@ -9,6 +9,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_rnn import RNNConfig
 from .padding import Alignment
+from .recurrence import run_steps
 from .traced_recurrence import run_traced
 
 Memory = tuple[Tensor, Tensor | None]  # hidden (B, D, H) and, of an LSTM, cell (B, D, H)
@@ -18,6 +19,10 @@ _KERNELS: dict[str, Any] = {
     "RNN_RELU": torch.rnn_relu,
     "GRU": torch.gru,
     "LSTM": torch.lstm,
+}
+_SUPPORTED = {
+    torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+    torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
 }
 _CLOSED = 1e4  # saturates a sigmoid to exactly 0 or 1 in every floating-point type
 
@@ -36,7 +41,7 @@ class RecurrentCell(nn.RNNBase):
         """Run both directions over full sequences: (B, T, F) -> (B, T, S), memory (B, D, H)."""
         start = self.torch_memory(memory, inputs, self.num_directions)
         options = (True, 1, 0.0, self.training, self.bidirectional, True)
-        states, *after = _KERNELS[self.mode](inputs, start, self._flat_weights, *options)
+        states, *after = self._call_kernel(inputs, start, self._flat_weights, *options)
         return states, _batch_first(after)
 
     def run_packed(self, packed: PackedSequence) -> tuple[PackedSequence, Memory]:
@@ -47,14 +52,37 @@ class RecurrentCell(nn.RNNBase):
         after = [part.index_select(1, packed.unsorted_indices) for part in after]
         return packed._replace(data=states), _batch_first(after)
 
+    def run_by_steps(self, inputs: list[Tensor], memory: Memory | None) -> list[Tensor]:
+        """Run a GRU or plain RNN in training, each direction over its own (B, T, F) -> states (B, T, H) each."""
+        stack = torch.stack if self.bidirectional else _only
+        w_ih, w_hh, b_ih, b_hh = (stack(weights) for weights in zip(*self.all_weights, strict=True))
+        steps = stack([each.transpose(0, 1) for each in inputs])  # (D, T, B, F) or (T, B, F)
+        read = steps.flatten(-3, -2) @ w_ih.mT + b_ih.unsqueeze(-2)
+        start = steps.new_zeros(*steps.shape[:-3], steps.shape[-2], self.hidden_size)
+        if memory is not None:
+            start = memory[0][:, 0]  # a stream has one direction
+        states = run_steps(self.mode, read.unflatten(-2, steps.shape[-3:-1]), start, w_hh, b_hh)
+        return [each.transpose(0, 1) for each in (states if self.bidirectional else [states])]
+
     def run_direction(
         self, inputs: Tensor, memory: Memory | None, weights: list[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """Run one direction with its own weights -> states (B, T, H) and, of an LSTM, the last cell (B, H)."""
         start = self.torch_memory(memory, inputs, 1)
         options = (True, 1, 0.0, self.training, False, True)
-        states, _, *cell = _KERNELS[self.mode](inputs, start, weights, *options)
+        states, _, *cell = self._call_kernel(inputs, start, weights, *options)
         return states, cell[0][0] if cell else None
+
+    def _call_kernel(self, inputs: Tensor, start: Any, weights: Any, *options: Any) -> Any:
+        kernel = _KERNELS[self.mode]
+        if self.mode != "LSTM" or inputs.is_cuda or not torch.is_autocast_enabled("cpu"):
+            return kernel(inputs, start, weights, *options)
+        if _SUPPORTED.get(torch.get_autocast_dtype("cpu"), lambda: False)():
+            return kernel(inputs, start, weights, *options)
+        # Autocast would choose the fused kernel in a type that this processor has not.
+        dtype = weights[0].dtype
+        with torch.autocast("cpu", enabled=False):
+            return kernel(inputs.to(dtype), tuple(part.to(dtype) for part in start), weights, *options)
 
     def torch_memory(self, memory: Memory | None, inputs: Tensor, directions: int) -> Any:
         """(B, D, H), or zeros, in torch's form: (D, B, H), and a pair of them for an LSTM."""
@@ -90,7 +118,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         A batch without padding goes to torch's kernel as it is. With padding on a GPU the sequences are packed, which
         is the fast way there. On other devices packing loses torch's fused kernels: there the forward direction runs
         over the right padding (which no real step can see), and the backward direction is a forward run over each
-        sequence reversed within its own length.
+        sequence reversed within its own length. A GRU and a plain RNN in training on a CPU take steps of our own.
 
         Args:
             inputs: (B, T, F), aligned.
@@ -111,18 +139,33 @@ class RecurrentLayer(GradientCheckpointingLayer):
     ) -> tuple[Tensor, Memory]:
         if torch.compiler.is_compiling():
             return self._run_traced(inputs, alignment, initial)
-        if alignment.full:
+        by_steps = self._by_steps(inputs, alignment)
+        if alignment.full and not by_steps:
             return self.cell(inputs, initial)  # type: ignore[no-any-return]
         if inputs.is_cuda and initial is None:
             return self._run_packed(inputs, alignment)
-        outputs = [self._run_direction(0, inputs, alignment, initial, keep_cell)]
-        if self.cell.bidirectional:
-            states, memory = self._run_direction(1, alignment.reverse(inputs), alignment, None, keep_cell)
-            outputs.append((alignment.reverse(states), memory))
-        hidden = torch.stack([memory[0] for _, memory in outputs], dim=1)
-        cells = [memory[1] for _, memory in outputs if memory[1] is not None]
-        states = torch.cat([states for states, _ in outputs], dim=-1)
-        return states, (hidden, torch.stack(cells, dim=1) if cells else None)
+        read = [inputs, alignment.reverse(inputs)] if self.cell.bidirectional else [inputs]
+        cells: list[Tensor | None] = []
+        if by_steps:
+            states = self.cell.run_by_steps(read, initial)
+        else:
+            runs = [self._run_direction(index, each, alignment, initial, keep_cell) for index, each in enumerate(read)]
+            states, cells = [each for each, _ in runs], [cell for _, cell in runs]
+        hidden = torch.stack([alignment.take_last(each) for each in states], dim=1)
+        if initial is not None:  # a row without a step keeps what it had
+            hidden = torch.where(alignment.lengths[:, None, None] > 0, hidden, initial[0])
+        states[1:] = [alignment.reverse(each) for each in states[1:]]
+        kept = [cell for cell in cells if cell is not None]
+        return torch.cat(states, dim=-1), (hidden, torch.stack(kept, dim=1) if kept else None)
+
+    def _by_steps(self, inputs: Tensor, alignment: Alignment) -> bool:
+        """Whether our own steps are the fast way: for gradients on a CPU, where torch has no fused kernel.
+
+        One direction over full sequences is the textbook's model, to the last bit: it stays with torch.
+        """
+        textbook = alignment.full and not self.cell.bidirectional
+        learning = self.training and torch.is_grad_enabled() and inputs.device.type == "cpu"
+        return learning and self.cell.mode != "LSTM" and not textbook
 
     def _run_traced(self, inputs: Tensor, alignment: Alignment, initial: Memory | None) -> tuple[Tensor, Memory]:
         before = None if initial is None else tuple(part[:, 0] for part in initial if part is not None)
@@ -142,16 +185,13 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
     def _run_direction(
         self, direction: int, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_cell: bool
-    ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
-        """Run one direction over right padding -> states (B, T, H), hidden (B, H), cell (B, H) if wanted."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run one direction over right padding -> states (B, T, H) and, if wanted, the cell (B, H)."""
         weights: list[Tensor] = list(self.cell.all_weights[direction])
         if keep_cell and self.cell.mode == "LSTM":
             inputs, weights[0] = self._hold_cell(inputs, weights[0], alignment)
         states, cell = self.cell.run_direction(inputs, initial, weights)
-        hidden = alignment.take_last(states)
-        if initial is not None:  # a row without a step keeps what it had
-            hidden = torch.where(alignment.lengths[:, None] > 0, hidden, initial[0][:, 0])
-        return states, (hidden, cell if keep_cell else None)
+        return states, cell if keep_cell else None
 
     def _hold_cell(self, inputs: Tensor, weight: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
         """Make an LSTM keep its cell through the padding, exactly.
@@ -164,6 +204,11 @@ class RecurrentLayer(GradientCheckpointingLayer):
         column[:size], column[size : 2 * size] = -_CLOSED, _CLOSED
         on_padding = (~alignment.valid)[:, :, None].to(inputs.dtype)
         return torch.cat([inputs, on_padding], dim=2), torch.cat([weight, column], dim=1)
+
+
+def _only(tensors: "list[Tensor] | tuple[Tensor, ...]") -> Tensor:
+    (tensor,) = tensors
+    return tensor
 
 
 def _batch_first(memory: list[Tensor]) -> Memory:

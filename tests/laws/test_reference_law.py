@@ -5,17 +5,20 @@ import reference
 import torch
 from cases import CELLS, cases
 from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 
 
-@given(case=cases(dtype=torch.float64, max_length=7))
-def test_logits_states_and_gradients_equal_the_plain_loop(case):
+@given(case=cases(dtype=torch.float64, max_length=7), training=st.booleans())
+def test_logits_states_and_gradients_equal_the_plain_loop(case, training):
+    case.model.train(training)  # in training GRU and RNN take steps of our own
     weights = torch.randn(len(case.sequences), case.model.config.num_labels, dtype=torch.float64)
     output = case.call(*case.padded("left", 1), output_hidden_states=True)
     (output.logits * weights).sum().backward()
+    case.model.eval()
     ours = {name: p.grad.clone() for name, p in case.model.named_parameters() if p.grad is not None}
 
     case.model.zero_grad()

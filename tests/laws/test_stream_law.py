@@ -51,10 +51,11 @@ def test_in_float32_too(case, cut):
         assert after.state is not None, "a call with a state goes on streaming"
 
 
-def test_gradients_flow_through_the_state():
+@pytest.mark.parametrize("training", [False, True])  # in training GRU and RNN take steps of our own
+def test_gradients_flow_through_the_state(training):
     torch.manual_seed(0)
     for cell in ("rnn", "gru", "lstm"):
-        model = RNNForSequenceClassification(RNNConfig(cell_type=cell, pooling="attention")).double()
+        model = RNNForSequenceClassification(RNNConfig(cell_type=cell, pooling="attention")).double().train(training)
         features = torch.randn(2, 6, 10, dtype=torch.float64)
         model(input_features=features).logits.sum().backward()
         expected = [p.grad.clone() for p in model.parameters()]
@@ -63,6 +64,7 @@ def test_gradients_flow_through_the_state():
         model(input_features=features[:, 2:], state=state).logits.sum().backward()
         for parameter, gradient in zip(model.parameters(), expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient)
+        model.eval()
 
 
 def test_a_bidirectional_model_refuses_with_the_reason():

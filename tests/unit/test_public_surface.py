@@ -21,6 +21,7 @@ ROOMS = [
     "denormals",
     "embedding",
     "padding",
+    "recurrence",
     "traced_recurrence",
     "recurrent_layers",
     "pooling",
