@@ -6,6 +6,8 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .losses import check_loss_choices
+
 # Names that are no fields but that the host itself passes to a config or writes into config.json.
 _HOST_NAMES = frozenset(
     {
@@ -79,6 +81,12 @@ class RNNConfig(PreTrainedConfig):
         hidden_dropout: Probability, on the states between stacked layers.
         classifier_dropout: Probability, on the pooled vector.
         pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
+        class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the
+            number of labels, so weights with a mean of 1 over the data keep its scale.
+        pos_weight: L factors of the loss of a label where it is present; for several labels.
+        focal_gamma: Exponent of the focal loss (Lin et al., 2017); 0: the plain loss.
+        label_smoothing: Share of each target that is spread over the other answers. Set it here and not with the
+            `Trainer`'s `label_smoothing_factor`, whose loss knows no weights.
 
     Raises:
         ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
@@ -100,6 +108,10 @@ class RNNConfig(PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
     pad_token_id: int | None = None
+    class_weights: list[float | int] | None = None
+    pos_weight: list[float | int] | None = None
+    focal_gamma: float | int = 0.0
+    label_smoothing: float | int = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the names that came and the labels, then everything else."""
@@ -154,6 +166,13 @@ class RNNConfig(PreTrainedConfig):
     def pooled_size(self) -> int:
         """P, width of what the classifier reads."""
         return self.state_size * (3 if self.pooling == "concat" else 1)
+
+    @property
+    def loss_choices(self) -> dict[str, Any]:
+        """What the loss is told: the keyword arguments of `classification_loss`."""
+        return {
+            name: getattr(self, name) for name in ("class_weights", "pos_weight", "focal_gamma", "label_smoothing")
+        }
 
     @classmethod
     def _is_known(cls, name: str) -> bool:
@@ -236,6 +255,7 @@ class RNNConfig(PreTrainedConfig):
                 f"labels settle it, got {self.problem_type!r}."
             )
         self._check_tokens()
+        check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
         for name in ("output_attentions", "is_encoder_decoder"):
             if getattr(self, name):
                 raise ValueError(

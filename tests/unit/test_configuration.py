@@ -25,10 +25,13 @@ DEFAULTS = {
     "hidden_dropout": 0.0,
     "classifier_dropout": 0.0,
     "pad_token_id": None,
+    "class_weights": None,
+    "pos_weight": None,
+    "focal_gamma": 0.0,
+    "label_smoothing": 0.0,
 }
 FIELDS = (
-    "Its fields are: vocab_size, input_size, hidden_size, cell_type, nonlinearity, num_hidden_layers, bidirectional, "
-    "pooling, embedding_dropout, hidden_dropout, classifier_dropout, pad_token_id, num_labels, id2label, label2id, "
+    f"Its fields are: {', '.join(DEFAULTS)}, num_labels, id2label, label2id, "
     "problem_type and those of PreTrainedConfig."
 )
 NEEDS_PAD = (

@@ -14,6 +14,7 @@ from transformers_rnn import registration
 SOURCE = ROOT / "src" / "transformers_rnn"
 # The path of the data; nothing imports from a later room.
 ROOMS = [
+    "losses",
     "configuration_rnn",
     "tokenization",
     "feature_extraction_rnn",
@@ -24,7 +25,6 @@ ROOMS = [
     "traced_recurrence",
     "recurrent_layers",
     "pooling",
-    "losses",
     "initialization",
     "adoption",
     "modeling_pretrained",
