@@ -1,0 +1,283 @@
+"""A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_model
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_callback import ExportableState
+
+from .checkpoints import (
+    STATE,
+    claim_directory,
+    describe_run,
+    fingerprint,
+    has_ended,
+    last_checkpoint,
+    remove_checkpoints,
+)
+from .configuration_rnn import RNNConfig
+from .encoding import encode, learn_processor, recipe_for
+from .labelled_data import LabelledData, load_labelled_data
+from .metrics import compute_metrics_for
+from .modeling_rnn import RNNForSequenceClassification
+from .recipe import Recipe, settle_strategies
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What [`train_classifier`] returns.
+
+    Args:
+        directory: The saved directory.
+        model: The best model, calibrated, in evaluation mode.
+        processing_class: Its tokenizer or feature extractor.
+        metrics: Of the test set, or of the validation set where there is none; empty without both.
+        intervals: The 95 % confidence interval of each metric.
+        data: The splits that were used.
+        trainer: The host's trainer, for what else it can do.
+    """
+
+    directory: Path
+    model: RNNForSequenceClassification
+    processing_class: Any
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    data: LabelledData
+    trainer: Trainer
+
+
+class Stopwatch(TrainerCallback, ExportableState):
+    """Seconds of training, those before an interruption too.
+
+    Args:
+        seconds: Until now.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.since: float | None = None
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Start."""
+        self.since = perf_counter()
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """Stop."""
+        self.seconds, self.since = self.elapsed(), None
+
+    def elapsed(self) -> float:
+        """Seconds until now."""
+        return self.seconds + (0.0 if self.since is None else perf_counter() - self.since)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {"seconds": self.elapsed()}, "attributes": {}}
+
+
+def train_classifier(
+    data: Any,
+    output_dir: str | Path,
+    *,
+    args: TrainingArguments | Mapping[str, Any] | None = None,
+    processing_class: Any = None,
+    processing_options: Mapping[str, Any] | None = None,
+    class_weights: str | Sequence[float] | None = None,
+    pos_weight: str | Sequence[float] | None = None,
+    early_stopping_patience: int | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume: bool = True,
+    card: Mapping[str, Any] | None = None,
+    **choices: Any,
+) -> TrainingResult:
+    """Train a classifier of texts or vectors, from a labelled table to a directory to keep, load and show.
+
+    Whatever is left open is chosen from the data (see [`choose_recipe`]). The directory gets the best model of the
+    run with a temperature and thresholds fitted on the validation set, its tokenizer or feature extractor, the
+    metrics as JSON (`all_results.json`, as the host's scripts write it), pictures, and a model card.
+
+    Killed at any moment and called again with the same arguments, it goes on from the last whole checkpoint and ends
+    with the same weights as if nothing had happened. The checkpoints are removed when everything is saved, unless
+    `save_total_limit` was given.
+
+    Args:
+        data: A [`LabelledData`], or whatever [`load_labelled_data`] takes.
+        output_dir: The directory.
+        args: A `TrainingArguments` is taken as it is, without a recipe; a mapping is a recipe's arguments to replace.
+        processing_class: A tokenizer or feature extractor to use; `None`: one is learned from the training split.
+        processing_options: Arguments for what learns it, `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
+        class_weights: Factors of the loss of each class, or `"balanced"`: n / (L * n_c), with a mean of 1 over the
+            training rows.
+        pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
+            row with it.
+        early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
+        callbacks: Further callbacks of the host.
+        resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
+        card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
+        **choices: By name, any field of [`RNNConfig`], any argument of the host's `TrainingArguments`, and, if `data`
+            is not loaded yet, any option of [`load_labelled_data`] (`seed` goes to both).
+
+    Raises:
+        TypeError: A name that is none of these.
+        ValueError: Data, fields or arguments that do not fit; checkpoints of another run in `output_dir`.
+    """
+    options, config_fields, given = _sort_choices(choices, isinstance(data, LabelledData))
+    if not isinstance(data, LabelledData):
+        data = load_labelled_data(data, **options)
+    recipe = recipe_for(data)
+    arguments = _training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
+    processor = processing_class or learn_processor(data, recipe, processing_options)
+    splits = {name: encode(split, processor) for name, split in data.splits.items()}
+    config_fields |= _loss_fields(data, class_weights, pos_weight, arguments, config_fields)
+    config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})
+    set_seed(arguments.seed)
+    model = RNNForSequenceClassification(config)
+    patience = _patience(early_stopping_patience, recipe, arguments)
+    stopwatch = Stopwatch()
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits.get("validation"),
+        processing_class=processor,
+        compute_metrics=compute_metrics_for(config),
+        callbacks=[stopwatch, *([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
+    )
+    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience)
+    _train(trainer, run, patience, resume)
+    return TrainingResult(Path(output_dir), trainer.model, processor, {}, {}, data, trainer)
+
+
+def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resume: bool) -> None:
+    """Train, from the last whole checkpoint of the same run if there is one; the best model is in the trainer then."""
+    directory = Path(trainer.args.output_dir)
+    told = trainer.args.resume_from_checkpoint
+    if not resume:
+        remove_checkpoints(directory)
+    checkpoint = None if trainer.args.save_only_model else last_checkpoint(directory)
+    claim_directory(directory, run, checkpoint is not None and told is None)
+    if told is not None:
+        checkpoint = Path(told)
+    if checkpoint is None or not has_ended(checkpoint, patience):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return
+    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")
+
+
+def _sort_choices(
+    choices: Mapping[str, Any], is_loaded: bool
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Options of the data, fields of the config and arguments of the trainer, told apart by their names."""
+    parameters = [] if is_loaded else list(inspect.signature(load_labelled_data).parameters)[1:]
+    own = [name for name in RNNConfig.__annotations__ if not name.startswith("_")]
+    kinds = [parameters, own, [argument.name for argument in fields(TrainingArguments) if argument.init]]
+    for name in choices:
+        if not any(name in kind for kind in kinds):
+            meant = get_close_matches(name, [known for kind in kinds for known in kind], n=1)
+            advice = f"Did you mean {meant[0]!r}?" if meant else "Leave it out."
+            raise TypeError(
+                f"train_classifier has no choice {name!r}: it is no field of RNNConfig, no argument of "
+                f"TrainingArguments{'' if is_loaded else ' and no option of load_labelled_data'}. {advice}"
+            )
+    data, config, arguments = ({name: choices[name] for name in kind if name in choices} for kind in kinds)
+    return data, config, arguments
+
+
+def _training_arguments(
+    recipe: Recipe, args: TrainingArguments | Mapping[str, Any] | None, given: dict[str, Any], output_dir: str | Path,
+    validates: bool,
+) -> TrainingArguments:  # fmt: skip
+    if isinstance(args, TrainingArguments):
+        if given:
+            raise ValueError(
+                f"args is a whole TrainingArguments and decides everything, but {', '.join(given)} came too. "
+                "Set them there, or pass args as a mapping."
+            )
+        decided = copy(args)
+        decided.output_dir = str(output_dir)
+        return decided
+    given = {**(args or {}), **given}
+    joined = settle_strategies(recipe.arguments, given, validates)
+    joined.setdefault("restore_callback_states_from_checkpoint", True)
+    joined.setdefault("dataloader_pin_memory", torch.cuda.is_available())
+    return TrainingArguments(**{**joined, "output_dir": str(output_dir)})
+
+
+def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:
+    if data.reads_text:
+        return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
+    return {"input_size": data.feature_size}
+
+
+def _loss_fields(
+    data: LabelledData, class_weights: Any, pos_weight: Any, arguments: TrainingArguments, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the loss is told, as fields of the config: there it is saved, and every training respects it."""
+    told: dict[str, Any] = {}
+    for name, weights in (("class_weights", class_weights), ("pos_weight", pos_weight)):
+        if isinstance(weights, str):
+            told[name] = balanced_weights(name, weights, data)
+        elif weights is not None:
+            told[name] = [float(weight) for weight in weights]
+    smoothing = arguments.label_smoothing_factor
+    if smoothing:
+        if fields.get("label_smoothing", smoothing) != smoothing:
+            raise ValueError(
+                f"label_smoothing={fields['label_smoothing']} contradicts label_smoothing_factor={smoothing}. "
+                "Pass one of them."
+            )
+        # With its own factor the host takes the labels away from the model, and with them weights and focal loss.
+        told["label_smoothing"], arguments.label_smoothing_factor = smoothing, 0.0
+    return told
+
+
+def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:
+    """Weights that make up for unequal numbers of rows.
+
+    Args:
+        name: `"class_weights"`: n / (L * n_c), their mean over the training rows is 1. `"pos_weight"`: rows without
+            a label for each row with it.
+        choice: `"balanced"`.
+        data: The training split counts.
+
+    Raises:
+        ValueError: Another choice, or labels that cannot be counted.
+    """
+    if choice != "balanced":
+        raise ValueError(f"{name} must be 'balanced', a list of factors or None, got {choice!r}.")
+    wanted = {"class_weights": "single_label_classification", "pos_weight": "multi_label_classification"}[name]
+    train = data.splits["train"]
+    if data.problem_type != wanted:
+        raise ValueError(f"{name}='balanced' is for {wanted}, but this is {data.problem_type}. Leave it out.")
+    if not hasattr(train, "__len__"):
+        raise ValueError(f"{name}='balanced' needs counted rows, but the data is a stream. Pass a list of factors.")
+    labels = np.asarray(train.with_format("numpy")["labels"])
+    if name == "class_weights":
+        size = len(data.label_names)
+        counts = np.bincount(labels, minlength=size)
+        return [float(weight) for weight in counts.sum() / (size * counts.clip(min=1))]
+    present = labels.sum(axis=0)
+    return [float(weight) for weight in (len(labels) - present) / present.clip(min=1)]
+
+
+def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
+    if not arguments.load_best_model_at_end or given == 0:
+        return None
+    return recipe.patience if given is None else given
