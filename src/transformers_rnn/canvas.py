@@ -58,7 +58,7 @@ def canvas(target: Path, width: float, height: float) -> "Iterator[Figure]":
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         page = BytesIO()
-        figure.savefig(page, format="png", metadata={"Software": None})
+        figure.savefig(page, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
         Image.open(page).convert("RGB").quantize(COLOURS).save(target, format="png", optimize=True)
 
 

@@ -136,27 +136,28 @@ def draw_reliability(probabilities: ArrayLike, references: ArrayLike, path: str 
     several = true.ndim == 2
     confidence, right = (given.ravel(), true.ravel()) if several else (given.max(1), given.argmax(1) == true)
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, bins - 1)  # Guo's bins are open on the left
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # open on the left, as in the paper
     number = np.bincount(place, minlength=bins)
     filled = np.maximum(number, 1)
     sure = np.bincount(place, confidence, bins) / filled
     accuracy = np.bincount(place, right, bins) / filled
     error = float((number / len(confidence)) @ np.abs(accuracy - sure))
+    share = "share with the label" if several else "accuracy"
     with canvas(target, 5, 5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         style = {"width": 1 / bins, "align": "edge"}
-        top.bar(edges[:-1], accuracy, color=BLUE, edgecolor="white", label="share right", **style)
+        top.bar(edges[:-1], accuracy, color=BLUE, edgecolor="white", label=share, **style)
         gap = {"facecolor": "none", "edgecolor": ORANGE, "hatch": "////", "label": "gap to the confidence"}
         top.bar(edges[:-1], np.where(number, sure - accuracy, 0), bottom=accuracy, **gap, **style)
         top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
-        top.set(ylim=(0, 1), xlim=(0, 1), ylabel="share with the label" if several else "accuracy")
-        top.set_title(f"Expected calibration error {error:.3f}")
+        top.set(ylim=(0, 1), xlim=(0, 1), ylabel=share)
+        top.set_title(f"Reliability: expected calibration error {error:.3f}")
         top.legend(fontsize=9)
         bottom.bar(edges[:-1], number / len(confidence), color=SKY, edgecolor="white", **style)
         bottom.axvline(
             confidence.mean(), color=ORANGE, linestyle="--", label=f"mean confidence {confidence.mean():.3f}"
         )
-        bottom.axvline(right.mean(), color=BLUE, label=f"mean share right {right.mean():.3f}")
+        bottom.axvline(right.mean(), color=BLUE, label=f"{share} {right.mean():.3f}")
         bottom.legend(fontsize=8)
         bottom.set(ylabel="examples", xlabel="probability" if several else "confidence")
         percent(bottom, "y")
@@ -274,7 +275,9 @@ def draw_coverage(
         if chosen is not None:
             axes.plot(*chosen, "o", color=ORANGE, ms=9, label=f"chosen: {chosen[1]:.1%} of {chosen[0]:.1%} answered")
             axes.legend()
-        axes.set(xlim=(0, 1.01), xlabel="answered", ylabel="right among the answered", title="What abstention buys")
+        axes.set(
+            xlim=(0, 1.01), xlabel="coverage", ylabel="accuracy of the answered", title="Accuracy against coverage"
+        )
         percent(axes, "x")
         percent(axes, "y")
     return target
