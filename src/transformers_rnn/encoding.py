@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from datasets import Dataset, IterableDataset
@@ -14,7 +14,7 @@ from .labelled_data import LabelledData
 from .recipe import Recipe, choose_recipe
 from .tokenization import train_tokenizer
 
-Split = Dataset | IterableDataset
+Split: TypeAlias = Dataset | IterableDataset
 SAMPLE = 2_000  # rows that a recipe looks at
 
 

@@ -65,7 +65,7 @@ def choose_recipe(
         "embedding_dropout": 0.5 if reads_text else 0.2,
         "classifier_dropout": 0.5,
     }
-    tokenizer = _choose_tokenizer(texts, rows) if reads_text else {}
+    tokenizer = {} if texts is None else _choose_tokenizer(texts, rows)
     if tokenizer:
         config["input_size"] = width
     if tokenizer.get("level") == "char":

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState
 
+from .calibration import fit_calibration
 from .checkpoints import (
     STATE,
     claim_directory,
@@ -37,6 +38,7 @@ from .labelled_data import LabelledData, load_labelled_data
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .recipe import Recipe, settle_strategies
+from .run_report import answer, config_of, draw_pictures, measure, write_card
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,6 @@ def train_classifier(
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     patience = _patience(early_stopping_patience, recipe, arguments)
-    stopwatch = Stopwatch()
     trainer = Trainer(
         model=model,
         args=arguments,
@@ -156,16 +157,44 @@ def train_classifier(
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         compute_metrics=compute_metrics_for(config),
-        callbacks=[stopwatch, *([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
+        callbacks=[Stopwatch(), *([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
     )
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience)
     _train(trainer, run, patience, resume)
-    return TrainingResult(Path(output_dir), trainer.model, processor, {}, {}, data, trainer)
+    metrics, intervals = _finish(trainer, splits, data, stopwatch_of(trainer), card or {})
+    if arguments.save_total_limit is None or recipe.arguments.get("save_total_limit") == arguments.save_total_limit:
+        remove_checkpoints(Path(output_dir))
+    return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
+
+
+def _finish(
+    trainer: Trainer, splits: Mapping[str, Any], data: LabelledData, seconds: float, card: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
+    directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
+    measured: tuple[dict[str, float], dict[str, tuple[float, float]]] = ({}, {})
+    answers = None
+    for name in ("validation", "test"):
+        if name not in splits:
+            continue
+        answers = answer(trainer, name, splits[name])
+        if name == "validation":
+            fit_calibration(config, answers.logits, answers.labels)
+        measured = measure(config, answers)
+        prefix = "eval" if name == "validation" else name
+        trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
+    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": data.report.rows.get("train")})
+    trainer.save_model()
+    trainer.save_state()
+    write_card(
+        trainer, data, answers, measured, seconds, draw_pictures(directory, config, answers, trainer.state), card
+    )
+    return measured
 
 
 def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resume: bool) -> None:
     """Train, from the last whole checkpoint of the same run if there is one; the best model is in the trainer then."""
-    directory = Path(trainer.args.output_dir)
+    directory = Path(str(trainer.args.output_dir))
     told = trainer.args.resume_from_checkpoint
     if not resume:
         remove_checkpoints(directory)
@@ -178,7 +207,13 @@ def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resum
         return
     trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
     best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
-    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")
+    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")  # type: ignore[arg-type]
+
+
+def stopwatch_of(trainer: Trainer) -> float:
+    """Seconds of training of a trainer with a [`Stopwatch`]; resumed, the host puts another in its place."""
+    watches = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Stopwatch)]
+    return watches[0].elapsed() if watches else 0.0
 
 
 def _sort_choices(

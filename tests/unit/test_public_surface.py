@@ -47,6 +47,11 @@ ROOMS = [
     "pictures",
     "model_card_sections",
     "model_card",
+    "recipe",
+    "encoding",
+    "checkpoints",
+    "run_report",
+    "training",
     "registration",
     "__init__",
 ]
