@@ -29,6 +29,7 @@ The problem is told from the labels: one of several names (single label), lists 
 numbers (regression). Killed and started again with the same command, training goes on where it was.
 """
 
+# ruff: noqa: RUF009 - `told` makes the fields
 import argparse
 import json
 import sys
@@ -36,6 +37,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import AutoConfig, HfArgumentParser, TrainingArguments, pipeline
 
 import transformers_rnn  # noqa: F401 - registers
@@ -53,13 +55,17 @@ def told(text: str, default: Any = None) -> Any:
 class DataArguments:
     """Where the data is, and which columns are what."""
 
+    _argument_group_name = "the data"
+
     data: str | None = told("File (CSV, TSV, JSON lines, Parquet, also .gz), folder, or name on the hub.")
     validation_file: str | None = told("File of the validation set, if data is a file of the training set.")
     test_file: str | None = told("File of the test set.")
     predict_file: str | None = told("File to predict, labels not needed; by default the test set.")
     text_column: str | None = told("Column of texts. Not given: found.")
     text_pair_column: str | None = told("Column of second texts.")
-    vector_column: list[str] | None = told("Column of vectors, or several columns of numbers over time. Not given: found.")
+    vector_column: list[str] | None = told(
+        "Column of vectors, or several columns of numbers over time. Not given: found."
+    )
     label_column: list[str] | None = told("Column of labels, or several of zeros and ones. Not given: found.")
     label_separator: str | None = told("What stands between several labels in one string, such as a comma.")
     problem_type: str | None = told(
@@ -74,7 +80,9 @@ class DataArguments:
 
 @dataclass
 class ModelArguments:
-    """The model and its loss. Whatever is not given is chosen from the data."""
+    """The model, its loss and its card."""
+
+    _argument_group_name = "the model, its loss and its card; what is not given is chosen from the data"
 
     cell_type: str | None = told("lstm, gru or rnn.")
     input_size: int | None = told("Width of the token embedding.")
@@ -107,7 +115,12 @@ CARD = ("title", "dataset_name", "dataset_license", "license", "language")
 def parse(arguments: list[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What was given, and only that, of the data, of the model and of the training."""
     kinds = (DataArguments, ModelArguments, TrainingArguments)
-    parser = HfArgumentParser(kinds, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = HfArgumentParser(
+        kinds,
+        usage="run_classification.py --data DATA --output_dir DIRECTORY --do_train --do_eval [any option below]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     if len(arguments) == 1 and arguments[0].endswith((".json", ".yaml", ".yml")):
         read = parser.parse_json_file if arguments[0].endswith(".json") else parser.parse_yaml_file
         read(arguments[0])  # refuses names that are not known
@@ -142,7 +155,9 @@ def predict(directory: str, data: dict[str, Any], labelled: LabelledData | None)
         columns = [data["text_column"]] if "text_column" in data else data.get("vector_column")
         if not columns:
             raise SystemExit("--predict_file needs --text_column or --vector_column.")
-        inputs = list(rows[columns[0]]) if len(columns) == 1 else [list(zip(*row)) for row in zip(*(rows[c] for c in columns))]
+        # One column of texts or vectors, or several columns that are the features of one sequence.
+        parts = [list(rows[column]) for column in columns]
+        inputs = parts[0] if len(parts) == 1 else [np.stack(row, axis=-1) for row in zip(*parts, strict=True)]
     elif labelled is not None and "test" in labelled.splits:
         inputs = list(labelled.splits["test"]["text" if labelled.reads_text else "input_features"])
     else:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_model
 from transformers import (
+    AutoTokenizer,
     EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
@@ -34,6 +35,7 @@ from .checkpoints import (
 )
 from .configuration_rnn import RNNConfig
 from .encoding import encode, learn_processor, recipe_for
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
@@ -165,6 +167,51 @@ def train_classifier(
     if arguments.save_total_limit is None or recipe.arguments.get("save_total_limit") == arguments.save_total_limit:
         remove_checkpoints(Path(output_dir))
     return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
+
+
+def evaluate_classifier(
+    directory: str | Path, data: Any, split: str | None = None, **options: Any
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Measure a saved classifier on labelled data.
+
+    Args:
+        directory: Where it was saved, or its name on the hub.
+        data: A [`LabelledData`], or whatever [`load_labelled_data`] takes.
+        split: Which split; `None`: the test set, or the validation set where there is none.
+        **options: Those of [`load_labelled_data`].
+
+    Returns:
+        All metrics, and their 95 % intervals.
+
+    Raises:
+        ValueError: Labels that are not the model's, or no such split.
+    """
+    model = RNNForSequenceClassification.from_pretrained(directory)
+    config = model.config
+    names = [config.id2label[index] for index in range(config.num_labels)]
+    if not isinstance(data, LabelledData):
+        known: dict[str, Any] = {"problem_type": config.problem_type}
+        if config.problem_type != "regression":
+            known["label_names"] = names
+        data = load_labelled_data(data, **{**known, **options})
+    if list(data.label_names) != names:
+        raise ValueError(
+            f"The labels of the data, {list(data.label_names)}, are not those of the model, {names}. Load the data "
+            "with label_names=, in the order of the model."
+        )
+    split = split or ("test" if "test" in data.splits else "validation")
+    if split not in data.splits:
+        raise ValueError(f"There is no split {split!r} among {', '.join(map(repr, data.splits))}. Name one of them.")
+    kind = AutoTokenizer if data.reads_text else SequenceVectorFeatureExtractor
+    processor = kind.from_pretrained(directory)
+    arguments = TrainingArguments(
+        str(directory),
+        per_device_eval_batch_size=128,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+    )
+    trainer = Trainer(model, arguments, processing_class=processor)
+    return measure(config, answer(trainer, split, encode(data.splits[split], processor)))
 
 
 def _finish(
