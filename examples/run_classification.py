@@ -132,8 +132,9 @@ def parse(arguments: list[str]) -> tuple[dict[str, Any], dict[str, Any], dict[st
     else:
         parser.parse_args(arguments)  # checks, and shows --help
         names = [item.name for kind in kinds for item in fields(kind) if item.init]
-        parser.set_defaults(**dict.fromkeys(names, argparse.SUPPRESS))
-        given = vars(parser.parse_args(arguments))
+        left_open = object()
+        parser.set_defaults(**dict.fromkeys(names, left_open))
+        given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not left_open}
     return tuple({item.name: given[item.name] for item in fields(kind) if item.name in given} for kind in kinds)
 
 

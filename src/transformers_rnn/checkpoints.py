@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
-from transformers import TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 STATE = "trainer_state.json"  # the host writes it last
 PARTS = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", STATE)
@@ -108,3 +110,37 @@ def fingerprint(dataset: Any) -> str:
             writer.write_table(table.replace_schema_metadata().combine_chunks())
         digest.update(sink.getvalue())
     return digest.hexdigest()
+
+
+class Stopwatch(TrainerCallback, ExportableState):
+    """Seconds of training, those before an interruption too.
+
+    Args:
+        seconds: Until now.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.since: float | None = None
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Start."""
+        self.since = perf_counter()
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """Stop."""
+        self.seconds, self.since = self.elapsed(), None
+
+    def elapsed(self) -> float:
+        """Seconds until now."""
+        return self.seconds + (0.0 if self.since is None else perf_counter() - self.since)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {"seconds": self.elapsed()}, "attributes": {}}
+
+
+def seconds_of(trainer: Trainer) -> float:
+    """Seconds of training of a trainer with a [`Stopwatch`]; resumed, the host puts another in its place."""
+    watches = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Stopwatch)]
+    return watches[0].elapsed() if watches else 0.0

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .label_encoding import REGRESSION
+from .table_reading import Part, TableReader
+
 STATISTICS = ("mean", "median", "p95", "max")
 
 
@@ -66,6 +69,35 @@ class DataReport:
             f"{count} rows shared by {pair}: figures on them flatter." for pair, count in self.shared.items() if count
         ]
         return "\n\n".join([*parts, *self.unchecked])
+
+
+def report_on(
+    parts: Mapping[str, Part], reader: TableReader, decisions: Sequence[str], left_out: Mapping[str, int]
+) -> DataReport:
+    """Count and measure the rows of every split."""
+    encoder = reader.encoder
+    regression = encoder.problem_type == REGRESSION
+    labels = {name: part.labels for name, part in parts.items()}
+    return DataReport(
+        problem_type=encoder.problem_type,
+        columns=reader.check.choice.roles,
+        decisions=tuple(decisions),
+        rows={name: len(part.rows) for name, part in parts.items()},
+        left_out=left_out,
+        class_counts={} if regression else {name: class_counts(part, encoder.names) for name, part in labels.items()},
+        targets={name: target_statistics(part, encoder.names) for name, part in labels.items()} if regression else {},
+        lengths={name: _measure(part) for name, part in parts.items()},
+        **repeats({name: part.keys() for name, part in parts.items()}, labels),  # type: ignore[arg-type]
+    )
+
+
+def _measure(part: Part) -> dict[str, dict[str, float]]:
+    """Statistics of the lengths in each unit; those of a pair count both texts."""
+    if part.vectors is not None:
+        return {"steps": length_statistics(part.vectors.lengths)}
+    texts = [" ".join(pair) for pair in zip(*(column.to_pylist() for column in part.texts.values()), strict=True)]
+    counts = {"words": [len(text.split()) for text in texts], "characters": map(len, texts)}
+    return {unit: length_statistics(lengths) for unit, lengths in counts.items()}
 
 
 def _unfold(nested: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, str]]:

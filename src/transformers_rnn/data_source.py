@@ -1,10 +1,10 @@
 """Whatever holds the data -> named splits of `datasets`, with nothing written to any cache by local files."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,10 @@ from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patte
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
-Split = Dataset | IterableDataset
+Split: TypeAlias = Dataset | IterableDataset
 Splits = dict[str, Split]
 
+BATCH_SIZE = 256  # rows of a stream that are read at once
 COLUMNS = {".csv": ",", ".tsv": "\t"}
 ROWS = {".json", ".jsonl"}
 SUFFIXES = [*COLUMNS, *ROWS, ".parquet"]
@@ -43,8 +44,9 @@ SPLIT_NAMES = {
     "evaluation": "test",
 }
 EXPECTED = (
-    "a file or folder of CSV, TSV, JSON, JSON lines or Parquet, a folder of save_to_disk, a name on the hub, a mapping "
-    "of split to file, a Dataset, a DatasetDict, their streaming kin, a DataFrame, or a mapping of column to values"
+    "a file or folder of CSV, TSV, JSON, JSON lines or Parquet, a folder of save_to_disk, a name on the hub, a "
+    "mapping of split to file, a Dataset, a DatasetDict, their streaming kin, a DataFrame, or a mapping of column to "
+    "values"
 )
 
 
@@ -78,6 +80,40 @@ def read_source(source: Any, load_options: Mapping[str, Any] | None = None) -> S
 def split_name(name: str) -> str:
     """The split that a name means: `"dev"` is `"validation"`; an unknown name stays itself."""
     return SPLIT_NAMES.get(name.lower(), name)
+
+
+def first_row(split: Split) -> pa.Table:
+    """The first row, for the types of the columns.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if isinstance(split, Dataset) and len(split):
+        return split.with_format("arrow")[:1]
+    if isinstance(split, IterableDataset):
+        for table in split.with_format("arrow").iter(batch_size=1):
+            return table
+    raise ValueError("The training set has no rows. Give it some.")
+
+
+def read_columns(split: Split, columns: Sequence[str], name: str) -> Iterator[pa.Table]:
+    """Some columns of a split: whole from a table, in batches from a stream.
+
+    Raises:
+        ValueError: a column that is not there.
+    """
+    known = split.column_names or []
+    missing = [column for column in columns if known and column not in known]
+    if missing:
+        raise ValueError(
+            f"Split {name!r} has no column {missing[0]!r}, which the training set has; its columns are "
+            f"{', '.join(map(repr, known))}. Give every split the same columns."
+        )
+    chosen = split.select_columns(list(columns)).with_format("arrow")
+    if isinstance(split, Dataset):
+        yield chosen[:]
+    else:
+        yield from chosen.iter(batch_size=BATCH_SIZE)
 
 
 def _open(source: Any) -> Any:
@@ -129,8 +165,8 @@ def read_file(path: str | PathLike[str]) -> Dataset:
     if suffix in ROWS:
         return _from_rows(_read_rows(path), str(path))
     raise ValueError(
-        f"{path} has the suffix {path.suffix!r}, which names no kind of data file that is read here. Rename or convert "
-        f"it to one of {', '.join(SUFFIXES)} (and .gz)."
+        f"{path} has the suffix {path.suffix!r}, which names no kind of data file that is read here. Rename or "
+        f"convert it to one of {', '.join(SUFFIXES)} (and .gz)."
     )
 
 

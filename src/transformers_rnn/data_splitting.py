@@ -1,12 +1,30 @@
 """Rows -> parts by seed: stratified, with every label in every part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 QUANTILES = 10
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What is made of the splits that came.
+
+    Attributes:
+        sizes: split that is to be drawn from the training set -> its share or number of rows.
+        seed: decides which rows.
+        most: split -> number of rows to keep at most.
+        drop_duplicates: whether training rows that repeat another input are left out.
+    """
+
+    sizes: Mapping[str, float]
+    seed: int
+    most: Mapping[str, int | None]
+    drop_duplicates: bool
 
 
 def draw_part(

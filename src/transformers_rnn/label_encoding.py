@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,9 @@ from .losses import IGNORED, ProblemType
 Where = Callable[[int], str]  # row -> how an error names it
 # How a row holds its labels: one value, a list of values, L zeros and ones, or numbers to be met.
 Form = Literal["value", "list", "indicators", "numbers"]
-SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+SINGLE: Final = "single_label_classification"
+MULTI: Final = "multi_label_classification"
+REGRESSION: Final = "regression"
 PROBLEMS: dict[Form, ProblemType] = {"value": SINGLE, "list": MULTI, "indicators": MULTI, "numbers": REGRESSION}
 UNLABELLED = -1  # what `datasets` gives the rows of a hidden test set
 
@@ -106,7 +108,7 @@ class LabelEncoder:
 
 def raw_labels(table: pa.Table, columns: Sequence[str], separator: str | None = None) -> list[Any]:
     """The labels of each row as Python values; those of several columns as a tuple."""
-    lists = [table.column(name).to_pylist() for name in columns]
+    lists: list[list[Any]] = [table.column(name).to_pylist() for name in columns]
     if len(lists) > 1:
         return list(zip(*lists, strict=True))
     if separator is not None:
@@ -165,8 +167,8 @@ def learn_labels(
         said += [sentence] if sentence else []
     if form != "numbers" and len(names) < 2:
         raise ValueError(
-            f"Column {columns[0]!r} holds one label only ({', '.join(map(repr, names)) or 'none at all'}), so there is "
-            "nothing to tell apart. Give rows with another label, or name all labels with label_names."
+            f"Column {columns[0]!r} holds one label only ({', '.join(map(repr, names)) or 'none at all'}), so there "
+            "is nothing to tell apart. Give rows with another label, or name all labels with label_names."
         )
     if len(set(names)) != len(names):
         raise ValueError(f"Every label needs a name of its own, got {list(names)}. Rename those that are equal.")
@@ -188,8 +190,8 @@ def _kind(table: pa.Table, columns: Sequence[str], separator: str | None) -> str
     if separator is not None:
         if kinds[0] != "string":
             raise ValueError(
-                f"label_separator={separator!r} takes strings apart, but column {columns[0]!r} holds {kinds[0]} values. "
-                "Leave it out."
+                f"label_separator={separator!r} takes strings apart, but column {columns[0]!r} holds {kinds[0]} values"
+                ". Leave it out."
             )
         return "list of string"
     return kinds[0]
@@ -247,8 +249,8 @@ def _settle(
             return form
     raise ValueError(
         f"problem_type={problem_type!r} does not fit the labels of column {' and '.join(map(repr, columns))} "
-        f"({kind} values), which fit {' or '.join(dict.fromkeys(PROBLEMS[form] for form in fitting)) or 'no problem'}. "
-        "Pass a problem_type that fits, leave it out, or convert the labels."
+        f"({kind} values), which fit {' or '.join(dict.fromkeys(PROBLEMS[form] for form in fitting)) or 'no problem'}"
+        ". Pass a problem_type that fits, leave it out, or convert the labels."
     )
 
 

@@ -76,31 +76,27 @@ class Part:
 
 
 @dataclass(frozen=True)
-class TableReader:
-    """How the rows of every split are read.
+class RowCheck:
+    """Which rows of a table can be read at all.
 
     Attributes:
         choice: the columns.
         hidden: whether the label -1 means none, as with `ClassLabel`.
         drop_incomplete: whether rows without input or label are left out; else they are refused.
-        encoder: of the labels.
-        feature_size: F; `None` for texts.
     """
 
     choice: ColumnChoice
     hidden: bool
     drop_incomplete: bool
-    encoder: LabelEncoder | None = None
-    feature_size: int | None = None
 
     def complete(self, table: pa.Table, split: str, rows: NDArray[np.int64]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """The rows that have an input and a label, and their indices.
+        """The rows of which no column is empty, and their indices.
 
         Raises:
             ValueError: a row has none, and such rows are not to be left out.
         """
         keep = np.ones(len(table), bool)
-        for name in self.choice.all:
+        for name in table.column_names:
             missing = self._missing(table.column(name), name)
             if missing.any() and not self.drop_incomplete:
                 what = "has no label" if name in self.choice.labels else "is empty"
@@ -110,41 +106,6 @@ class TableReader:
                 )
             keep &= ~missing
         return (table, rows) if keep.all() else (table.filter(pa.array(keep)), rows[keep])
-
-    def read(self, table: pa.Table, split: str, rows: NDArray[np.int64]) -> Part:
-        """Check and encode.
-
-        Raises:
-            ValueError: a row that cannot be learned, with split, row and column.
-        """
-        if self.encoder is None:
-            raise RuntimeError("The labels must be learned before tables are read.")
-        before = len(table)
-        table, rows = self.complete(table, split, rows)
-        place = partial(where, split, rows)
-        vectors, texts = None, {}
-        if self.choice.vectors:
-            vectors = read_vectors(
-                {name: table.column(name) for name in self.choice.vectors}, place, self.feature_size
-            )
-        for role, name in zip(TEXT_ROLES, self.choice.text, strict=False):
-            texts[role] = table.column(name).cast(pa.string())
-        return Part(texts, vectors, self.encoder.encode(table, place), rows, before - len(table))
-
-    def features(self) -> Features:
-        """Types of the result's columns."""
-        if self.encoder is None:
-            raise RuntimeError("The labels must be learned before tables are read.")
-        names = list(self.encoder.names)
-        label: Any = List(Value("float32"), length=len(names))
-        if self.encoder.problem_type == SINGLE:
-            label = ClassLabel(names=names)
-        elif self.encoder.problem_type == REGRESSION and len(names) == 1:
-            label = Value("float32")
-        if self.feature_size is not None:
-            return Features({"input_features": Array2D((None, self.feature_size), "float32"), "labels": label})
-        roles = TEXT_ROLES[: len(self.choice.text)]
-        return Features({**{role: Value("string") for role in roles}, "labels": label})
 
     def _missing(self, column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
         if name in self.choice.vectors:
@@ -162,6 +123,53 @@ class TableReader:
         return np.asarray(
             empty.to_numpy(zero_copy_only=False) if isinstance(empty, pa.Array) else empty.to_numpy(), bool
         )
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """How the rows of every split are read.
+
+    Attributes:
+        check: the columns, and what is done about gaps.
+        encoder: of the labels.
+        feature_size: F; `None` for texts.
+    """
+
+    check: RowCheck
+    encoder: LabelEncoder
+    feature_size: int | None
+
+    def read(self, table: pa.Table, split: str, rows: NDArray[np.int64]) -> Part:
+        """Check and encode.
+
+        Raises:
+            ValueError: a row that cannot be learned, with split, row and column.
+        """
+        before = len(table)
+        table = table.select(list(dict.fromkeys(self.check.choice.all)))
+        table, rows = self.check.complete(table, split, rows)
+        place = partial(where, split, rows)
+        vectors, texts = None, {}
+        if self.check.choice.vectors:
+            vectors = read_vectors(
+                {name: table.column(name) for name in self.check.choice.vectors}, place, self.feature_size
+            )
+        for role, name in zip(TEXT_ROLES, self.check.choice.text, strict=False):
+            texts[role] = table.column(name).cast(pa.string())
+        return Part(texts, vectors, self.encoder.encode(table, place), rows, before - len(table))
+
+    def features(self) -> Features:
+        """Types of the result's columns."""
+        names = list(self.encoder.names)
+        label: Any = List(Value("float32"), length=len(names))
+        if self.encoder.problem_type == SINGLE:
+            label = ClassLabel(names=names)
+        elif self.encoder.problem_type == REGRESSION and len(names) == 1:
+            label = Value("float32")
+        if self.feature_size is not None:
+            return Features({"input_features": Array2D((None, self.feature_size), "float32"), "labels": label})
+        roles = TEXT_ROLES[: len(self.check.choice.text)]
+        return Features({**{role: Value("string") for role in roles}, "labels": label})
 
 
 def _cast(column: Any, kind: pa.DataType) -> Any:

@@ -26,12 +26,14 @@ from transformers.trainer_callback import ExportableState
 from .calibration import fit_calibration
 from .checkpoints import (
     STATE,
+    Stopwatch,
     claim_directory,
     describe_run,
     fingerprint,
     has_ended,
     last_checkpoint,
     remove_checkpoints,
+    seconds_of,
 )
 from .configuration_rnn import RNNConfig
 from .encoding import encode, learn_processor, recipe_for
@@ -39,7 +41,8 @@ from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
-from .recipe import Recipe, settle_strategies
+from .recipe import Recipe
+from .run_choices import loss_fields, sort_choices, training_arguments
 from .run_report import answer, config_of, draw_pictures, measure, write_card
 
 
@@ -64,34 +67,6 @@ class TrainingResult:
     intervals: dict[str, tuple[float, float]]
     data: LabelledData
     trainer: Trainer
-
-
-class Stopwatch(TrainerCallback, ExportableState):
-    """Seconds of training, those before an interruption too.
-
-    Args:
-        seconds: Until now.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self.since: float | None = None
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Start."""
-        self.since = perf_counter()
-
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop."""
-        self.seconds, self.since = self.elapsed(), None
-
-    def elapsed(self) -> float:
-        """Seconds until now."""
-        return self.seconds + (0.0 if self.since is None else perf_counter() - self.since)
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"args": {"seconds": self.elapsed()}, "attributes": {}}
 
 
 def train_classifier(
@@ -140,14 +115,14 @@ def train_classifier(
         TypeError: A name that is none of these.
         ValueError: Data, fields or arguments that do not fit; checkpoints of another run in `output_dir`.
     """
-    options, config_fields, given = _sort_choices(choices, isinstance(data, LabelledData))
+    options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
     recipe = recipe_for(data)
-    arguments = _training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
+    arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
-    config_fields |= _loss_fields(data, class_weights, pos_weight, arguments, config_fields)
+    config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
     config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
@@ -163,8 +138,8 @@ def train_classifier(
     )
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience)
     _train(trainer, run, patience, resume)
-    metrics, intervals = _finish(trainer, splits, data, stopwatch_of(trainer), card or {})
-    if arguments.save_total_limit is None or recipe.arguments.get("save_total_limit") == arguments.save_total_limit:
+    metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), card or {})
+    if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
         remove_checkpoints(Path(output_dir))
     return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
 
@@ -257,106 +232,10 @@ def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resum
     load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")  # type: ignore[arg-type]
 
 
-def stopwatch_of(trainer: Trainer) -> float:
-    """Seconds of training of a trainer with a [`Stopwatch`]; resumed, the host puts another in its place."""
-    watches = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Stopwatch)]
-    return watches[0].elapsed() if watches else 0.0
-
-
-def _sort_choices(
-    choices: Mapping[str, Any], is_loaded: bool
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Options of the data, fields of the config and arguments of the trainer, told apart by their names."""
-    parameters = [] if is_loaded else list(inspect.signature(load_labelled_data).parameters)[1:]
-    own = [name for name in RNNConfig.__annotations__ if not name.startswith("_")]
-    kinds = [parameters, own, [argument.name for argument in fields(TrainingArguments) if argument.init]]
-    for name in choices:
-        if not any(name in kind for kind in kinds):
-            meant = get_close_matches(name, [known for kind in kinds for known in kind], n=1)
-            advice = f"Did you mean {meant[0]!r}?" if meant else "Leave it out."
-            raise TypeError(
-                f"train_classifier has no choice {name!r}: it is no field of RNNConfig, no argument of "
-                f"TrainingArguments{'' if is_loaded else ' and no option of load_labelled_data'}. {advice}"
-            )
-    data, config, arguments = ({name: choices[name] for name in kind if name in choices} for kind in kinds)
-    return data, config, arguments
-
-
-def _training_arguments(
-    recipe: Recipe, args: TrainingArguments | Mapping[str, Any] | None, given: dict[str, Any], output_dir: str | Path,
-    validates: bool,
-) -> TrainingArguments:  # fmt: skip
-    if isinstance(args, TrainingArguments):
-        if given:
-            raise ValueError(
-                f"args is a whole TrainingArguments and decides everything, but {', '.join(given)} came too. "
-                "Set them there, or pass args as a mapping."
-            )
-        decided = copy(args)
-        decided.output_dir = str(output_dir)
-        return decided
-    given = {**(args or {}), **given}
-    joined = settle_strategies(recipe.arguments, given, validates)
-    joined.setdefault("restore_callback_states_from_checkpoint", True)
-    joined.setdefault("dataloader_pin_memory", torch.cuda.is_available())
-    return TrainingArguments(**{**joined, "output_dir": str(output_dir)})
-
-
 def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:
     if data.reads_text:
         return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
     return {"input_size": data.feature_size}
-
-
-def _loss_fields(
-    data: LabelledData, class_weights: Any, pos_weight: Any, arguments: TrainingArguments, fields: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the loss is told, as fields of the config: there it is saved, and every training respects it."""
-    told: dict[str, Any] = {}
-    for name, weights in (("class_weights", class_weights), ("pos_weight", pos_weight)):
-        if isinstance(weights, str):
-            told[name] = balanced_weights(name, weights, data)
-        elif weights is not None:
-            told[name] = [float(weight) for weight in weights]
-    smoothing = arguments.label_smoothing_factor
-    if smoothing:
-        if fields.get("label_smoothing", smoothing) != smoothing:
-            raise ValueError(
-                f"label_smoothing={fields['label_smoothing']} contradicts label_smoothing_factor={smoothing}. "
-                "Pass one of them."
-            )
-        # With its own factor the host takes the labels away from the model, and with them weights and focal loss.
-        told["label_smoothing"], arguments.label_smoothing_factor = smoothing, 0.0
-    return told
-
-
-def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:
-    """Weights that make up for unequal numbers of rows.
-
-    Args:
-        name: `"class_weights"`: n / (L * n_c), their mean over the training rows is 1. `"pos_weight"`: rows without
-            a label for each row with it.
-        choice: `"balanced"`.
-        data: The training split counts.
-
-    Raises:
-        ValueError: Another choice, or labels that cannot be counted.
-    """
-    if choice != "balanced":
-        raise ValueError(f"{name} must be 'balanced', a list of factors or None, got {choice!r}.")
-    wanted = {"class_weights": "single_label_classification", "pos_weight": "multi_label_classification"}[name]
-    train = data.splits["train"]
-    if data.problem_type != wanted:
-        raise ValueError(f"{name}='balanced' is for {wanted}, but this is {data.problem_type}. Leave it out.")
-    if not hasattr(train, "__len__"):
-        raise ValueError(f"{name}='balanced' needs counted rows, but the data is a stream. Pass a list of factors.")
-    labels = np.asarray(train.with_format("numpy")["labels"])
-    if name == "class_weights":
-        size = len(data.label_names)
-        counts = np.bincount(labels, minlength=size)
-        return [float(weight) for weight in counts.sum() / (size * counts.clip(min=1))]
-    present = labels.sum(axis=0)
-    return [float(weight) for weight in (len(labels) - present) / present.clip(min=1)]
 
 
 def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Vectors:
         limits = np.searchsorted(self.offsets, np.arange(0, len(self.steps), INT32_MAX // (2 * size)), side="left")
         limits = np.unique([0, *limits, rows])
         return pa.chunked_array(
-            [self._chunk(int(first), int(last)) for first, last in zip(limits[:-1], limits[1:], strict=True)],
+            [self._chunk(int(first), int(last)) for first, last in pairwise(limits)],
             pa.list_(pa.list_(pa.float32())),
         )
 
@@ -146,8 +147,8 @@ def _read_chunk(array: pa.Array, where: Where, before: Sequence[NDArray[Any]]) -
         if len(other) or width == 0:
             index = int(other[0]) if len(other) else 0
             raise ValueError(
-                f"{step_of(index)} has {widths[index]} numbers, the steps before have {width}. Give every step the same "
-                "features (F of them); only the number of steps may differ."
+                f"{step_of(index)} has {widths[index]} numbers, the steps before have {width}. Give every step the "
+                "same features (F of them); only the number of steps may differ."
             )
         inner = inner.flatten()
     values = inner.to_numpy(zero_copy_only=False)
@@ -157,8 +158,8 @@ def _read_chunk(array: pa.Array, where: Where, before: Sequence[NDArray[Any]]) -
     if not finite.all():
         index, feature = np.argwhere(~finite)[0].tolist()
         raise ValueError(
-            f"{step_of(index)}, feature {feature} is {values[index * width + feature]}, which is not a finite float32. "
-            "Fill it in, scale it, or leave the row out."
+            f"{step_of(index)}, feature {feature} is {values[index * width + feature]}, which is not a finite "
+            "float32. Fill it in, scale it, or leave the row out."
         )
     return Vectors(steps, offsets)
 
