@@ -17,9 +17,7 @@ from .labelled_data import LabelledData, load_labelled_data
 from .recipe import Recipe, settle_strategies
 
 
-def sort_choices(
-    choices: Mapping[str, Any], is_loaded: bool
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def sort_choices(choices: Mapping[str, Any], is_loaded: bool) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Options of the data, fields of the config and arguments of the trainer, told apart by their names."""
     parameters = [] if is_loaded else list(inspect.signature(load_labelled_data).parameters)[1:]
     own = [name for name in RNNConfig.__annotations__ if not name.startswith("_")]

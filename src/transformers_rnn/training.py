@@ -1,15 +1,10 @@
 """A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
 
-import inspect
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_model
 from transformers import (
@@ -21,7 +16,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import ExportableState
 
 from .calibration import fit_calibration
 from .checkpoints import (

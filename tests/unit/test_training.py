@@ -85,7 +85,9 @@ def test_the_directory_holds_all_that_was_promised(trained):
 def test_the_pipeline_says_what_the_run_measured(trained):
     rows = trained.data.splits["test"]
     answers = pipeline("sequence-classification", model=str(trained.directory))(list(rows["text"]))
-    right = [given["label"] == trained.data.label_names[label] for given, label in zip(answers, rows["labels"], strict=True)]
+    right = [
+        given["label"] == trained.data.label_names[label] for given, label in zip(answers, rows["labels"], strict=True)
+    ]
     assert np.mean(right) == pytest.approx(trained.metrics["accuracy"])
     metrics, intervals = evaluate_classifier(trained.directory, trained.data)
     assert metrics == pytest.approx(trained.metrics, nan_ok=True)
@@ -117,7 +119,13 @@ def test_every_problem_and_vectors(kind, tmp_path):
 def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
     data = load_labelled_data(table(SINGLE))
     result = train_classifier(
-        data, tmp_path, class_weights="balanced", focal_gamma=2.0, label_smoothing_factor=0.1, eval_strategy="no", **TINY
+        data,
+        tmp_path,
+        class_weights="balanced",
+        focal_gamma=2.0,
+        label_smoothing_factor=0.1,
+        eval_strategy="no",
+        **TINY,
     )
     config = RNNForSequenceClassification.from_pretrained(tmp_path).config
     labels = np.array(data.splits["train"]["labels"])
@@ -187,7 +195,13 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(moment, tmp_path
 
 def test_what_stopped_early_does_not_go_on(tmp_path):
     """The host would train a step more before it asks again whether to stop."""
-    choices = {**TINY, "num_train_epochs": 9, "learning_rate": 1e-9, "early_stopping_patience": 2, "save_total_limit": 5}
+    choices = {
+        **TINY,
+        "num_train_epochs": 9,
+        "learning_rate": 1e-9,
+        "early_stopping_patience": 2,
+        "save_total_limit": 5,
+    }
     first = train_classifier(table(SINGLE), tmp_path, **choices)
     assert first.trainer.state.global_step == first.trainer.state.max_steps / 3
     weights = (tmp_path / "model.safetensors").read_bytes()
@@ -232,7 +246,9 @@ def test_a_whole_training_arguments_decides_everything(tmp_path):
     result = train_classifier(table(SINGLE), tmp_path, args=arguments, hidden_size=3)
     assert result.trainer.state.global_step == 1
     assert result.trainer.args.learning_rate == arguments.learning_rate
-    with pytest.raises(ValueError, match="^args is a whole TrainingArguments and decides everything, but seed came too"):
+    with pytest.raises(
+        ValueError, match=r"^args is a whole TrainingArguments and decides everything, but seed came too"
+    ):
         train_classifier(table(SINGLE), tmp_path, args=arguments, seed=1)
 
 
@@ -254,8 +270,8 @@ def test_without_matplotlib_training_works_and_names_the_extra(tmp_path):
     [
         (
             {"hiden_size": 3},
-            "train_classifier has no choice 'hiden_size': it is no field of RNNConfig, no argument of TrainingArguments "
-            "and no option of load_labelled_data. Did you mean 'hidden_size'?",
+            "train_classifier has no choice 'hiden_size': it is no field of RNNConfig, no argument of "
+            "TrainingArguments and no option of load_labelled_data. Did you mean 'hidden_size'?",
         ),
         ({"class_weights": "even"}, "class_weights must be 'balanced', a list of factors or None, got 'even'."),
         (
@@ -275,9 +291,11 @@ def test_choices_that_cannot_be(choices, message, tmp_path):
 
 
 def test_evaluating_on_foreign_labels(trained):
-    with pytest.raises(ValueError, match="^The labels of the data, .*, are not those of the model"):
-        evaluate_classifier(trained.directory, load_labelled_data(table("vectors") | {"text": texts()}, text_column="text"))
-    with pytest.raises(ValueError, match="^There is no split 'dev' among 'train', 'validation', 'test'"):
+    with pytest.raises(ValueError, match=r"^The labels of the data, .*, are not those of the model"):
+        evaluate_classifier(
+            trained.directory, load_labelled_data(table("vectors") | {"text": texts()}, text_column="text")
+        )
+    with pytest.raises(ValueError, match=r"^There is no split 'dev' among 'train', 'validation', 'test'"):
         evaluate_classifier(trained.directory, trained.data, "dev")
 
 
@@ -295,7 +313,10 @@ def test_recipes_follow_the_data():
     assert words.tokenizer["min_frequency"] == 2
     assert words.arguments["metric_for_best_model"] == "macro_f1"
     assert choose_recipe(5_000, 500, SINGLE, texts=["Smith", "van Dyk"]).tokenizer["level"] == "char"
-    assert choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"] == "char"
+    assert (
+        choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
+        == "char"
+    )
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert few.arguments["metric_for_best_model"] == "loss"
