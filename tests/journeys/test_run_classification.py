@@ -51,19 +51,31 @@ def test_texts_in_a_file_are_trained_evaluated_and_predicted_in_order(tmp_path):
     of_test = answers(tmp_path / "model")
     assert len(of_test) == 12
     write(tmp_path / "new.csv", {"text": found})
-    printed = run(
+    run(
         SCRIPT, "--predict_file", "new.csv", "--text_column", "text", "--output_dir", "model", "--do_predict",
         cwd=tmp_path,
     )  # fmt: skip
     of_new = answers(tmp_path / "model")
     assert len(of_new) == 60
     write(tmp_path / "back.csv", {"text": found[::-1]})
-    run(SCRIPT, "--predict_file", "back.csv", "--text_column", "text", "--output_dir", "model", "--do_predict", cwd=tmp_path)
+    run(
+        SCRIPT,
+        "--predict_file",
+        "back.csv",
+        "--text_column",
+        "text",
+        "--output_dir",
+        "model",
+        "--do_predict",
+        cwd=tmp_path,
+    )
     for one, other in zip(of_new, answers(tmp_path / "model")[::-1], strict=True):
         assert one["label"] == other["label"]
         assert one["score"] == pytest.approx(other["score"], abs=1e-5)
-    evaluated = run(SCRIPT, "--data", "table.csv", "--test_size", "0.2", "--output_dir", "model", "--do_eval", cwd=tmp_path)
-    assert evaluated.splitlines()[-1] in printed or "'accuracy'" in evaluated
+    evaluated = run(
+        SCRIPT, "--data", "table.csv", "--test_size", "0.2", "--output_dir", "model", "--do_eval", cwd=tmp_path
+    )
+    assert evaluated.splitlines()[-1] in printed
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])
@@ -91,7 +103,16 @@ def test_several_labels_and_split_files(tmp_path):
     labels = [",".join(name for name in ("w1", "w2", "w3") if name in text.split()) or "w3" for text in found]
     for name, rows in (("train", slice(0, 40)), ("dev", slice(40, 50)), ("test", slice(50, 60))):
         write(tmp_path / f"{name}.csv", {"text": found[rows], "label": labels[rows]})
-    files = ["--data", "train.csv", "--validation_file", "dev.csv", "--test_file", "test.csv", "--label_separator", ","]
+    files = [
+        "--data",
+        "train.csv",
+        "--validation_file",
+        "dev.csv",
+        "--test_file",
+        "test.csv",
+        "--label_separator",
+        ",",
+    ]
     doing = ["--pos_weight", "balanced", "--output_dir", "model", "--do_train", "--do_eval", "--do_predict"]
     assert "'micro_f1'" in run(SCRIPT, *files, *doing, *QUICK, cwd=tmp_path)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
