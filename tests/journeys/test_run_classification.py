@@ -1,4 +1,4 @@
-"""The general script, run as its help says: a page that teaches, files in, predictions out in the order of the data."""
+"""The general script, run as its help says: a page that teaches, files in, predictions out in their order."""
 
 import csv
 import json
