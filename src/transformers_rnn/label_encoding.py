@@ -139,7 +139,7 @@ def learn_labels(
         where: tells how an error names a row.
         problem_type: the host's name of the problem; `None`: told from the type and the values.
         label_names: all labels in the order of their indices; `None`: learned. Labels that are strings are found
-            among them; whole numbers are indices into them.
+            among them; whole numbers (also as strings, where no label is a name) are indices into them.
         separator: what stands between the labels of one string, such as `","`.
 
     Raises:
@@ -274,7 +274,11 @@ def _learn_names(
 ) -> tuple[tuple[str, ...], dict[Any, int], str]:
     """Names in order, raw value -> index, and a sentence where there was something to settle."""
     if known:
-        raw: list[Any] = list(known) if kind.endswith("string") else list(range(len(known)))
+        raw: list[Any] = list(range(len(known)))
+        if kind.endswith("string"):
+            labels = {label for row in values for label in (row if form == "list" else (row,))}
+            digits = labels.isdisjoint(known) and all(map(_is_digits, labels))  # a file keeps indices as strings
+            raw = list(map(str, raw)) if digits else list(known)
         return known, {value: index for index, value in enumerate(raw)}, ""
     found = Counter(label for row in values for label in row) if form == "list" else Counter(values)
     if kind.endswith("boolean"):
