@@ -101,8 +101,8 @@ class RowCheck:
             if missing.any() and not self.drop_incomplete:
                 what = "has no label" if name in self.choice.labels else "is empty"
                 raise ValueError(
-                    f"{where(split, rows, int(np.flatnonzero(missing)[0]))}, column {name!r} {what}, as do "
-                    f"{missing.sum() - 1} further rows. Fill them in, remove them, or pass drop_incomplete=True."
+                    f"{where(split, rows, int(np.flatnonzero(missing)[0]))}, column {name!r} {what} ({missing.sum()} "
+                    f"of the {len(table)} rows read). Fill it in, remove such rows, or pass drop_incomplete=True."
                 )
             keep &= ~missing
         return (table, rows) if keep.all() else (table.filter(pa.array(keep)), rows[keep])
