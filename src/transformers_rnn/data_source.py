@@ -27,7 +27,7 @@ Splits = dict[str, Split]
 
 BATCH_SIZE = 256  # rows of a stream that are read at once
 COLUMNS = {".csv": ",", ".tsv": "\t"}
-ROWS = {".json", ".jsonl"}
+ROWS = (".json", ".jsonl")
 SUFFIXES = [*COLUMNS, *ROWS, ".parquet"]
 COMPRESSED = (".gz", ".bz2", ".zst")
 # What people call the three splits, as `datasets` reads file names.

@@ -65,8 +65,8 @@ def draw_part(
     share = size if isinstance(size, float) else size / max(rows, 1)
     if not 0 < share < 1 or rows < parts:
         raise ValueError(
-            f"{option}={size} of {rows} rows leaves a part empty. Pass a share between 0 and 1 as a float, or a number of rows as an int."
-            " None leaves the set out."
+            f"{option}={size} of {rows} rows leaves a part empty. Pass a share between 0 and 1 (a float), a "
+            "number of rows (an int), or None to leave the set out."
         )
     drawn = np.zeros(rows, bool)
     free = np.ones(rows, bool)

@@ -55,6 +55,12 @@ class LabelEncoder:
             ValueError: a label that the training set does not have, a row of another width, or a number that cannot
                 be learned.
         """
+        kind = _kind(table, self.columns, self.separator)
+        if len(table) and self.form in ("value", "list") and (self.form == "list") != kind.startswith("list"):
+            raise ValueError(
+                f"{where(0)}, column {self._column} holds {kind} values, but the training set has "
+                f"{'lists of labels' if self.form == 'list' else 'one label a row'}. Give every split the same kind."
+            )
         values = raw_labels(table, self.columns, self.separator)
         if self.form == "value":
             return np.array([self._index(value, row, where) for row, value in enumerate(values)], np.int64)
@@ -92,7 +98,9 @@ class LabelEncoder:
 
     def _check_number(self, number: Any, where: Where, row: int) -> None:
         advice = None
-        if number is None or not np.isfinite(np.float32(number)):
+        if isinstance(number, str):
+            advice = "A number is needed, as in the training set."
+        elif number is None or not np.isfinite(np.float32(number)):
             advice = "Fill it in, or leave the row out."
         elif self.form == "indicators" and not 0 <= number <= 1:
             advice = "Several labels a row are given from 0 (absent) to 1 (present)."

@@ -168,7 +168,15 @@ def _training_labels(split: Split, check: RowCheck) -> tuple[pa.Table, NDArray[n
         places.append(rows)
     if not sum(map(len, tables)):
         raise ValueError("The training set has no rows with a label. Give it some.")
-    return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(places)
+    try:
+        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(places)
+    except pa.ArrowInvalid as error:  # a stream without declared types
+        other = next(index for index, table in enumerate(tables) if table.schema.types != tables[0].schema.types)
+        before, after = (", ".join(map(str, tables[index].schema.types)) for index in (0, other))
+        raise ValueError(
+            f"{where('train', places[other], 0)}, column {' and '.join(map(repr, check.choice.labels))} holds {after}, "
+            f"the rows before hold {before}. Give every row one kind of value."
+        ) from error
 
 
 def _feature_size(split: Split, check: RowCheck) -> int | None:

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Value
 
 from transformers_rnn.labelled_data import load_labelled_data
 
@@ -110,8 +110,8 @@ class TestRows:
 
     def test_a_label_with_one_example(self):
         refused(
-            "Split 'train', row 6: label 'eggs' has only 1 of the 2 rows that a split into 2 parts needs. Add rows with "
-            "it, join it with another label, leave it out, or bring a validation set of your own.",
+            "Split 'train', row 6: label 'eggs' has only 1 of the 2 rows that a split into 2 parts needs. Add rows "
+            "with it, join it with another label, leave it out, or bring a validation set of your own.",
             {**TABLE, "label": replaced(LABELS, 6, "eggs")},
         )
         table = {**TABLE, "label": [[label] for label in replaced(LABELS, 6, "eggs")]}
@@ -122,14 +122,15 @@ class TestRows:
         rows = replaced([f"text,{number}.5" for number in range(10)], 5, f"text,{stranger}")
         (tmp_path / "table.csv").write_text("\n".join(["text,label", *rows]))
         refused(
-            f"Split 'train', row 5, column 'label' is {stranger!r}, but most of the column are numbers. Correct it, or "
-            "pass problem_type='single_label_classification' if it is a label.",
+            f"Split 'train', row 5, column 'label' is {stranger!r}, but most of the column are numbers. Correct it, "
+            "or pass problem_type='single_label_classification' if it is a label.",
             tmp_path / "table.csv",
         )
 
     def test_mixed_types(self):
         refused(
-            "Column 'label' mixes types: str (first in row 0), int (first in row 7). Give every row one kind of value.",
+            "Column 'label' mixes types: str (first in row 0), int (first in row 7). Give every row one kind of "
+            "value.",
             {**TABLE, "label": replaced(LABELS, 7, 3)},
         )
 
@@ -147,8 +148,8 @@ class TestRows:
             ),
             (
                 replaced(SERIES, 4, np.array([[1, 2, 3], [1, np.nan, 2]])),
-                "Split 'train', row 4, column 'x', step 1, feature 1 is nan, which is not a finite float32. Fill it in, "
-                "scale it, or leave the row out.",
+                "Split 'train', row 4, column 'x', step 1, feature 1 is nan, which is not a finite float32. Fill it "
+                "in, scale it, or leave the row out.",
             ),
             (replaced(SERIES, 4, np.full((1, 3), 1e300)), "row 4, column 'x', step 0, feature 0 is 1e+300"),
             ([*[[[1, 2]]] * 9, [[1, 2], [3, None]]], "row 9, column 'x', step 1, feature 1 is nan"),
@@ -173,10 +174,41 @@ class TestRows:
 
     def test_series_of_unequal_lengths(self):
         refused(
-            "Split 'train', row 1: column 'a' has 2 steps, 'b' has 1. Series that are features of one sequence must be "
-            "equally long.",
+            "Split 'train', row 1: column 'a' has 2 steps, 'b' has 1. Series that are features of one sequence must "
+            "be equally long.",
             {"a": [[1.0, 2.0]] * 10, "b": replaced([[1.0, 2.0]] * 10, 1, [1.0]), "label": LABELS},
             vector_column=["a", "b"],
+        )
+
+    @pytest.mark.parametrize(
+        ("column", "train", "test", "sentence"),
+        [
+            (
+                "label",
+                ["a", "b"],
+                [["a"], ["b"]],
+                "holds list of string values, but the training set has one label a row.",
+            ),
+            ("label", [["a"], ["b"]], ["a", "b"], "holds string values, but the training set has lists of labels."),
+            ("label", [0.5, 1.5], ["x", "y"], "is x. A number is needed, as in the training set."),
+            (
+                "text",
+                ["a", "b"],
+                [1, 2],
+                "holds int64, other than the training set. Give every row one kind of value.",
+            ),
+        ],
+    )
+    def test_a_split_of_another_kind(self, column, train, test, sentence):
+        train, test = ({**TABLE, column: values * 5} for values in (train, test))
+        refused(f"Split 'test', row 0, column {column!r} {sentence}", {"train": train, "test": test})
+
+    def test_mixed_types_in_a_stream(self):
+        rows = [{"text": "a", "label": "x"}, {"text": "b", "label": 3}]
+        refused(
+            "Split 'train', row 1, column 'label' holds int64, the rows before hold string. Give every row one kind of "
+            "value.",
+            IterableDataset.from_generator(lambda: iter(rows)),
         )
 
     def test_in_a_stream_when_it_is_read(self):
