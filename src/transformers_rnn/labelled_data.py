@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .column_finding import Columns, find_columns
 from .data_report import DataReport, report_on
-from .data_source import Split, Splits, first_row, read_columns, read_source
+from .data_source import Split, Splits, find_mixture, first_row, read_columns, read_source
 from .data_splitting import SplitPlan, draw_part
 from .data_streaming import UNCHECKED, read_streams
 from .label_encoding import REGRESSION, LabelEncoder, learn_labels
@@ -160,23 +160,20 @@ def _training_labels(split: Split, check: RowCheck) -> tuple[pa.Table, NDArray[n
     """The labels of the training set and their rows; a stream is read to its end unless they are `ClassLabel`."""
     if isinstance(split, IterableDataset) and check.hidden:
         split = split.take(1)
+    columns = check.choice.labels
     tables, places, start = [], [], 0
-    for table in read_columns(split, check.choice.labels, "train"):
-        kept, rows = check.complete(table, "train", np.arange(start, start + len(table)))
-        start += len(table)
-        tables.append(kept)
-        places.append(rows)
-    if not sum(map(len, tables)):
-        raise ValueError("The training set has no rows with a label. Give it some.")
     try:
-        return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(places)
-    except pa.ArrowInvalid as error:  # a stream without declared types
-        other = next(index for index, table in enumerate(tables) if table.schema.types != tables[0].schema.types)
-        before, after = (", ".join(map(str, tables[index].schema.types)) for index in (0, other))
-        raise ValueError(
-            f"{where('train', places[other], 0)}, column {' and '.join(map(repr, check.choice.labels))} holds {after}, "
-            f"the rows before hold {before}. Give every row one kind of value."
-        ) from error
+        for table in read_columns(split, columns, "train"):
+            kept, rows = check.complete(table, "train", np.arange(start, start + len(table)))
+            start += len(table)
+            tables.append(kept)
+            places.append(rows)
+        joined = pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:  # a stream whose types nobody declared
+        raise ValueError(find_mixture(split, columns, "train") or str(error)) from error
+    if not len(joined):
+        raise ValueError("The training set has no rows with a label. Give it some.")
+    return joined, np.concatenate(places)
 
 
 def _feature_size(split: Split, check: RowCheck) -> int | None:

@@ -153,8 +153,8 @@ class TableReader:
             kind = table.column(name).type
             if not (is_text(kind) if name in self.check.choice.text else vector_rank(kind)):
                 raise ValueError(
-                    f"{place(0)}, column {name!r} holds {kind}, other than the training set. Give every row one kind of "
-                    "value."
+                    f"{place(0)}, column {name!r} holds {kind}, other than the training set. Give every row one kind "
+                    "of value."
                 )
         vectors, texts = None, {}
         if self.check.choice.vectors:

@@ -206,8 +206,8 @@ class TestRows:
     def test_mixed_types_in_a_stream(self):
         rows = [{"text": "a", "label": "x"}, {"text": "b", "label": 3}]
         refused(
-            "Split 'train', row 1, column 'label' holds int64, the rows before hold string. Give every row one kind of "
-            "value.",
+            "Split 'train', row 1, column 'label' holds int, the rows before hold str. Give every row one kind "
+            "of value.",
             IterableDataset.from_generator(lambda: iter(rows)),
         )
 
