@@ -27,7 +27,7 @@ Splits = dict[str, Split]
 
 BATCH_SIZE = 256  # rows of a stream that are read at once
 COLUMNS = {".csv": ",", ".tsv": "\t"}
-ROWS = {".json", ".jsonl"}
+ROWS = (".json", ".jsonl")
 SUFFIXES = [*COLUMNS, *ROWS, ".parquet"]
 COMPRESSED = (".gz", ".bz2", ".zst")
 # What people call the three splits, as `datasets` reads file names.
@@ -114,6 +114,20 @@ def read_columns(split: Split, columns: Sequence[str], name: str) -> Iterator[pa
         yield chosen[:]
     else:
         yield from chosen.iter(batch_size=BATCH_SIZE)
+
+
+def find_mixture(split: Split, columns: Sequence[str], name: str) -> str:
+    """A sentence on the first row whose value is of another kind than those before; empty if there is none."""
+    kinds: dict[str, str] = {}
+    for row, values in enumerate(split.select_columns(list(columns)).with_format(None)):
+        for column, value in values.items():
+            kind = type(value).__name__
+            if value is not None and kinds.setdefault(column, kind) != kind:
+                return (
+                    f"Split {name!r}, row {row}, column {column!r} holds {kind}, the rows before hold {kinds[column]}"
+                    ". Give every row one kind of value."
+                )
+    return ""
 
 
 def _open(source: Any) -> Any:

@@ -46,7 +46,7 @@ def draw_part(
 
     Args:
         labels: class ids (rows,), indicators (rows, L), or targets.
-        size: share of the rows below 1, or a number of rows.
+        size: share of the rows (a float), or a number of rows (an int).
         generator: decides which.
         names: of the labels, for errors.
         regression: whether labels are targets.
@@ -62,10 +62,11 @@ def draw_part(
         ValueError: a size that leaves a part empty, or a label with fewer rows than parts.
     """
     rows = len(labels)
-    share = size if size < 1 else size / max(rows, 1)
+    share = size if isinstance(size, float) else size / max(rows, 1)
     if not 0 < share < 1 or rows < parts:
         raise ValueError(
-            f"{option}={size} of {rows} rows leaves a part empty. Pass a share between 0 and 1, or a smaller number."
+            f"{option}={size} of {rows} rows leaves a part empty. Pass a share between 0 and 1 (a float), a "
+            "number of rows (an int), or None to leave the set out."
         )
     drawn = np.zeros(rows, bool)
     free = np.ones(rows, bool)

@@ -47,7 +47,7 @@ def _shares(plan: SplitPlan) -> dict[str, tuple[float, float]]:
     for name, size in plan.sizes.items():
         shares[name] = (last, last + size)
         last += size
-    if last >= 1 or min(plan.sizes.values()) <= 0:
+    if last >= 1 or not all(isinstance(size, float) and size > 0 for size in plan.sizes.values()):
         raise ValueError(
             f"A stream is split by shares between 0 and 1 that leave a training set, got {dict(plan.sizes)}. Pass "
             "such shares, or bring splits of your own."

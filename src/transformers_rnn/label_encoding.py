@@ -55,6 +55,12 @@ class LabelEncoder:
             ValueError: a label that the training set does not have, a row of another width, or a number that cannot
                 be learned.
         """
+        kind = _kind(table, self.columns, self.separator)
+        if len(table) and self.form in ("value", "list") and (self.form == "list") != kind.startswith("list"):
+            raise ValueError(
+                f"{where(0)}, column {self._column} holds {kind} values, but the training set has "
+                f"{'lists of labels' if self.form == 'list' else 'one label a row'}. Give every split the same kind."
+            )
         values = raw_labels(table, self.columns, self.separator)
         if self.form == "value":
             return np.array([self._index(value, row, where) for row, value in enumerate(values)], np.int64)
@@ -92,7 +98,9 @@ class LabelEncoder:
 
     def _check_number(self, number: Any, where: Where, row: int) -> None:
         advice = None
-        if number is None or not np.isfinite(np.float32(number)):
+        if isinstance(number, str):
+            advice = "A number is needed, as in the training set."
+        elif number is None or not np.isfinite(np.float32(number)):
             advice = "Fill it in, or leave the row out."
         elif self.form == "indicators" and not 0 <= number <= 1:
             advice = "Several labels a row are given from 0 (absent) to 1 (present)."
@@ -139,7 +147,7 @@ def learn_labels(
         where: tells how an error names a row.
         problem_type: the host's name of the problem; `None`: told from the type and the values.
         label_names: all labels in the order of their indices; `None`: learned. Labels that are strings are found
-            among them; whole numbers are indices into them.
+            among them; whole numbers (also as strings, where no label is a name) are indices into them.
         separator: what stands between the labels of one string, such as `","`.
 
     Raises:
@@ -274,7 +282,11 @@ def _learn_names(
 ) -> tuple[tuple[str, ...], dict[Any, int], str]:
     """Names in order, raw value -> index, and a sentence where there was something to settle."""
     if known:
-        raw: list[Any] = list(known) if kind.endswith("string") else list(range(len(known)))
+        raw: list[Any] = list(range(len(known)))
+        if kind.endswith("string"):
+            labels = {label for row in values for label in (row if form == "list" else (row,))}
+            digits = labels.isdisjoint(known) and all(map(_is_digits, labels))  # a file keeps indices as strings
+            raw = list(map(str, raw)) if digits else list(known)
         return known, {value: index for index, value in enumerate(raw)}, ""
     found = Counter(label for row in values for label in row) if form == "list" else Counter(values)
     if kind.endswith("boolean"):

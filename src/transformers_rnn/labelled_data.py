@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .column_finding import Columns, find_columns
 from .data_report import DataReport, report_on
-from .data_source import Split, Splits, first_row, read_columns, read_source
+from .data_source import Split, Splits, find_mixture, first_row, read_columns, read_source
 from .data_splitting import SplitPlan, draw_part
 from .data_streaming import UNCHECKED, read_streams
 from .label_encoding import REGRESSION, LabelEncoder, learn_labels
@@ -64,7 +64,7 @@ def load_labelled_data(
     problem_type: ProblemType | None = None,
     label_names: Sequence[str] | None = None,
     label_separator: str | None = None,
-    validation_size: float = 0.1,
+    validation_size: float | None = 0.1,
     test_size: float | None = None,
     seed: int = 42,
     max_train_samples: int | None = None,
@@ -92,8 +92,8 @@ def load_labelled_data(
         problem_type: the host's name of the problem; `None`: told from the labels, and said in the report.
         label_names: all labels in the order of their indices; `None`: learned from the training set.
         label_separator: what stands between several labels in one string, such as `","`.
-        validation_size: share (or number of rows) of the training set that becomes the validation set, stratified,
-            where there is none.
+        validation_size: share (a float) or number of rows (an int) of the training set that becomes the validation
+            set, stratified, where there is none; `None`: nothing is drawn.
         test_size: the same for the test set; `None`: there is a test set only if the source has one.
         seed: decides the splits and samples.
         max_train_samples: how many rows to keep at most, drawn by seed; of a stream the first.
@@ -139,9 +139,9 @@ def load_labelled_data(
         separator=label_separator,
     )
     reader = TableReader(check, encoder, _feature_size(splits["train"], check))
-    sizes = {"validation": validation_size, **({} if test_size is None else {"test": test_size})}
+    sizes = {"validation": validation_size, "test": test_size}
     plan = SplitPlan(
-        sizes={name: size for name, size in sizes.items() if name not in splits},
+        sizes={name: size for name, size in sizes.items() if size is not None and name not in splits},
         seed=seed,
         most=dict(zip(PARTS, (max_train_samples, max_validation_samples, max_test_samples), strict=True)),
         drop_duplicates=drop_duplicates,
@@ -160,15 +160,20 @@ def _training_labels(split: Split, check: RowCheck) -> tuple[pa.Table, NDArray[n
     """The labels of the training set and their rows; a stream is read to its end unless they are `ClassLabel`."""
     if isinstance(split, IterableDataset) and check.hidden:
         split = split.take(1)
+    columns = check.choice.labels
     tables, places, start = [], [], 0
-    for table in read_columns(split, check.choice.labels, "train"):
-        kept, rows = check.complete(table, "train", np.arange(start, start + len(table)))
-        start += len(table)
-        tables.append(kept)
-        places.append(rows)
-    if not sum(map(len, tables)):
+    try:
+        for table in read_columns(split, columns, "train"):
+            kept, rows = check.complete(table, "train", np.arange(start, start + len(table)))
+            start += len(table)
+            tables.append(kept)
+            places.append(rows)
+        joined = pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:  # a stream whose types nobody declared
+        raise ValueError(find_mixture(split, columns, "train") or str(error)) from error
+    if not len(joined):
         raise ValueError("The training set has no rows with a label. Give it some.")
-    return pa.concat_tables(tables, promote_options="permissive"), np.concatenate(places)
+    return joined, np.concatenate(places)
 
 
 def _feature_size(split: Split, check: RowCheck) -> int | None:
@@ -232,7 +237,7 @@ def _split(parts: dict[str, Part], encoder: LabelEncoder, plan: SplitPlan, said:
     for index, (name, size) in enumerate(plan.sizes.items()):
         drawn = draw_part(
             train.labels,
-            size if size >= 1 else size * total / max(len(train.rows), 1),
+            size * total / len(train.rows) if isinstance(size, float) else size,
             generator,
             names=encoder.names,
             regression=encoder.problem_type == REGRESSION,

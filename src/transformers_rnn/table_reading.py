@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Array2D, ClassLabel, Dataset, DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
-from .column_finding import ColumnChoice
+from .column_finding import ColumnChoice, is_text
 from .label_encoding import REGRESSION, SINGLE, UNLABELLED, LabelEncoder
 from .vector_columns import Vectors, read_vectors, row_lengths, vector_rank
 
@@ -101,8 +101,8 @@ class RowCheck:
             if missing.any() and not self.drop_incomplete:
                 what = "has no label" if name in self.choice.labels else "is empty"
                 raise ValueError(
-                    f"{where(split, rows, int(np.flatnonzero(missing)[0]))}, column {name!r} {what}, as do "
-                    f"{missing.sum() - 1} further rows. Fill them in, remove them, or pass drop_incomplete=True."
+                    f"{where(split, rows, int(np.flatnonzero(missing)[0]))}, column {name!r} {what} ({missing.sum()} "
+                    f"of the {len(table)} rows read). Fill it in, remove such rows, or pass drop_incomplete=True."
                 )
             keep &= ~missing
         return (table, rows) if keep.all() else (table.filter(pa.array(keep)), rows[keep])
@@ -113,7 +113,7 @@ class RowCheck:
         kind = column.type
         if vector_rank(kind) or isinstance(kind, pa.ExtensionType):
             empty = pc.is_null(column)
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        elif is_text(kind):
             column = column.cast(pa.large_string())
             empty = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), True)
         else:
@@ -149,6 +149,13 @@ class TableReader:
         table = table.select(list(dict.fromkeys(self.check.choice.all)))
         table, rows = self.check.complete(table, split, rows)
         place = partial(where, split, rows)
+        for name in self.check.choice.text + self.check.choice.vectors if len(table) else ():
+            kind = table.column(name).type
+            if not (is_text(kind) if name in self.check.choice.text else vector_rank(kind)):
+                raise ValueError(
+                    f"{place(0)}, column {name!r} holds {kind}, other than the training set. Give every row one kind "
+                    "of value."
+                )
         vectors, texts = None, {}
         if self.check.choice.vectors:
             vectors = read_vectors(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Where = Callable[[int], str]  # row -> how an error names it
@@ -115,16 +117,21 @@ def read_vectors(columns: dict[str, pa.ChunkedArray], where: Where, feature_size
 
 
 def _read_column(name: str, column: pa.ChunkedArray, where: Where) -> Vectors:
-    offsets, steps = [np.zeros(1, np.int64)], []
+    offsets = [np.zeros(1, np.int64)]
+    steps: list[NDArray[np.float32]] = []
     row = 0
     for chunk in column.chunks:
         if len(chunk):
-            part = _read_chunk(chunk, lambda index, start=row: f"{where(start + index)}, column {name!r}", steps[:1])
+            part = _read_chunk(chunk, partial(_place, where, name, row), steps[:1])
             offsets.append(part.offsets[1:] + offsets[-1][-1])
             steps.append(part.steps)
             row += len(chunk)
     filled = [part for part in steps if len(part)] or [np.zeros((0, 1), np.float32)]
     return Vectors(filled[0] if len(filled) == 1 else np.concatenate(filled), np.concatenate(offsets))
+
+
+def _place(where: Where, column: str, start: int, row: int) -> str:
+    return f"{where(start + row)}, column {column!r}"
 
 
 def _read_chunk(array: pa.Array, where: Where, before: Sequence[NDArray[Any]]) -> Vectors:
@@ -179,7 +186,5 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _list_lengths(array: pa.Array) -> NDArray[np.int64]:
-    counts = _storage(array).value_lengths() if not pa.types.is_fixed_size_list(_storage(array).type) else None
-    if counts is None:
-        return np.full(len(array), _storage(array).type.list_size, np.int64)
-    return counts.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    counts = pc.fill_null(pc.list_value_length(_storage(array)), 0)
+    return np.asarray(counts.to_numpy(zero_copy_only=False), np.int64)
