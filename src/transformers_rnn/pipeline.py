@@ -126,7 +126,7 @@ class SortedPipeline(Pipeline):
     def _choices(self, **given: Any) -> _Options:
         """`threshold` and `abstain_below`, checked, where they were given ("" is what was not)."""
         config: Any = self.model.config
-        choices = {name: value for name, value in given.items() if not isinstance(value, str)}
+        choices = {name: value for name, value in given.items() if not (isinstance(value, str) and not value)}
         if choices.get("threshold") is True:
             choices["threshold"] = getattr(config, "thresholds", None) or 0.5
         for name, value in choices.items():
@@ -137,10 +137,8 @@ class SortedPipeline(Pipeline):
                     "at once, abstain_below for a single one."
                 )
             numbers = np.asarray(0 if value is None else value, dtype=float)
-            if (
-                numbers.shape not in {(), (config.num_labels,) if several else ()}
-                or not ((numbers >= 0) & (numbers <= 1)).all()
-            ):
+            fits = numbers.shape in {(), (config.num_labels,) if several else ()}
+            if not fits or not ((numbers >= 0) & (numbers <= 1)).all():
                 wanted = "True, a score from 0 to 1 or one for each label" if several else "a score from 0 to 1"
                 raise ValueError(f"{name} must be {wanted}, got {value!r}.")
         return choices
