@@ -60,8 +60,8 @@ def _matrix(target: Path, counts: Array, names: Sequence[str], title: str) -> No
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for row, column in zip(*np.nonzero(counts), strict=True):
-            text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.0%}" if len(names) <= 5 else "")
-            colour = "white" if share[row, column] > 0.5 else INK
+            text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.1%}" if len(names) <= 5 else "")
+            colour = "white" if share[row, column] > 0.6 else INK
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size - 1)
         axes.set_xticks(range(len(names)), names, fontsize=size)
         for label in () if flat else axes.get_xticklabels():
