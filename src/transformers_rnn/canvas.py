@@ -18,7 +18,7 @@ Array = NDArray[Any]
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 INK = "#222222"
-COLOURS = 40  # of a file: a fifth of the bytes, and the eye sees no difference
+COLOURS = 128  # of a file: a third of the bytes, and the eye sees no difference
 IGNORED = -100  # the host's label of a row that does not count
 STYLE = {
     "figure.dpi": 100,

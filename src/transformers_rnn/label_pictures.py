@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from .canvas import BLUE, INK, SKY, Array, canvas, checked_path, counted, paired, short
 
-MATRIX_LABELS, PAIRS, BARS = 25, 20, 30  # more cannot be read
+MATRIX_LABELS, PAIRS, BARS = 20, 20, 30  # more cannot be read
 
 
 def draw_confusion_matrix(
@@ -17,7 +17,7 @@ def draw_confusion_matrix(
 ) -> Path:
     """Draw how often each label was taken for each: counts on colours for the share of the true label.
 
-    Above 25 labels, where a matrix cannot be read, the most frequent confusions are drawn instead; for several labels
+    Above 20 labels, where a matrix cannot be read, the most frequent confusions are drawn instead; for several labels
     at once (B, L), `draw_label_scores`.
 
     Args:
@@ -60,8 +60,8 @@ def _matrix(target: Path, counts: Array, names: Sequence[str], title: str) -> No
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for row, column in zip(*np.nonzero(counts), strict=True):
-            text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.0%}" if len(names) <= 5 else "")
-            colour = "white" if share[row, column] > 0.5 else INK
+            text = f"{counts[row, column]:,}" + (f"\n{share[row, column]:.1%}" if len(names) <= 5 else "")
+            colour = "white" if share[row, column] > 0.6 else INK
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size - 1)
         axes.set_xticks(range(len(names)), names, fontsize=size)
         for label in () if flat else axes.get_xticklabels():

@@ -89,7 +89,10 @@ def hints(directory: Path, config: Any) -> list[str]:
     """What else can be done with this very directory."""
     found = []
     if (directory / "modeling_rnn.py").is_file():
-        found.append("The code is in the repository too: without `transformers-rnn`, add `trust_remote_code=True`.")
+        found.append(
+            "The code is in the repository too: without `transformers-rnn`, leave out its import and add "
+            "`trust_remote_code=True` to the call of `pipeline`."
+        )
     if not config.bidirectional:
         found.append(
             "It reads in one direction, so that a stream can be read in pieces: pass the model the `state` that its "
@@ -207,7 +210,7 @@ def calibration_section(
         blocks.append(f"A label is given from its own threshold on{where}:")
         pairs = list(zip(names, thresholds, strict=True))
         blocks.append(_table(("label", "threshold"), ((name, f"{value:.3f}") for name, value in pairs)))
-    if abstain_below is not None:
+    if abstain_below:
         blocks.append(f"Below a probability of {abstain_below:.4g} there is no answer instead of a doubtful one.")
     if coverage:
         step = max(1, -(-len(coverage) // COVERAGES))

@@ -111,8 +111,8 @@ def _epochs_on_top(axes: "Axes", log_history: Sequence[Mapping[str, Any]]) -> No
 def draw_reliability(probabilities: ArrayLike, references: ArrayLike, path: str | Path, *, bins: int = 15) -> Path:
     """Draw how often the model is right against how sure it is (Guo et al. 2017, arXiv 1706.04599, figure 1).
 
-    A single label: the confidence is the largest probability. Several: each probability counts alone, against the
-    share of examples that do have the label.
+    A single label: the confidence is the largest probability, and the whiskers are Wilson's 95 % intervals. Several:
+    each probability counts alone, against the share of examples that do have the label.
 
     Args:
         probabilities: (B, L), between 0 and 1.
@@ -143,16 +143,22 @@ def draw_reliability(probabilities: ArrayLike, references: ArrayLike, path: str 
     accuracy = np.bincount(place, right, bins) / filled
     error = float((number / len(confidence)) @ np.abs(accuracy - sure))
     share = "share with the label" if several else "accuracy"
-    with canvas(target, 5, 5.4) as figure:
+    with canvas(target, 5, 5.8) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         style = {"width": 1 / bins, "align": "edge"}
         top.bar(edges[:-1], accuracy, color=BLUE, edgecolor="white", label=share, **style)
         gap = {"facecolor": "none", "edgecolor": ORANGE, "hatch": "////", "label": "gap to the confidence"}
         top.bar(edges[:-1], np.where(number, sure - accuracy, 0), bottom=accuracy, **gap, **style)
         top.plot([0, 1], [0, 1], "--", color=INK, linewidth=1, label="perfectly calibrated")
+        if not several:  # the labels of one example are not independent
+            parts = np.flatnonzero(number)
+            low, middle, high = np.array([_wilson(right[place == part]) for part in parts]).T
+            whiskers: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2}
+            reach = np.maximum([middle - low, high - middle], 0)
+            top.errorbar((edges[:-1] + 0.5 / bins)[parts], middle, reach, label="95 % interval", **whiskers)
         top.set(ylim=(0, 1), xlim=(0, 1), ylabel=share)
         top.set_title(f"Reliability: expected calibration error {error:.3f}")
-        top.legend(fontsize=9)
+        figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         bottom.bar(edges[:-1], number / len(confidence), color=SKY, edgecolor="white", **style)
         bottom.axvline(
             confidence.mean(), color=ORANGE, linestyle="--", label=f"mean confidence {confidence.mean():.3f}"
@@ -195,7 +201,9 @@ def draw_length_accuracy(lengths: ArrayLike, correct: ArrayLike, path: str | Pat
         places = np.arange(len(groups))
         axes.axhline(values.mean(), color=ORANGE, linestyle="--", label=f"all {len(values):,}: {values.mean():.3f}")
         style: dict[str, Any] = {"color": BLUE, "capsize": 4, "markersize": 7}
-        axes.errorbar(places, middle, [middle - low, high - middle], fmt="o", label="95 % interval", **style)
+        axes.errorbar(
+            places, middle, np.maximum([middle - low, high - middle], 0), fmt="o", label="95 % interval", **style
+        )
         texts = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans]
         axes.set_xticks(places, [f"{text}\nn={len(group):,}" for text, group in zip(texts, groups, strict=True)])
         axes.tick_params(axis="x", labelsize=9)

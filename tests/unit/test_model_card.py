@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from huggingface_hub import EvalResult, ModelCard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from processes import ROOT
 
 from transformers_rnn.model_card import describe_hardware, write_model_card
@@ -230,6 +232,32 @@ def test_cells_keep_the_table_whole(tmp_path):
 )
 def test_what_it_answers(tmp_path, changes, answer):
     assert section(write(tmp_path, config=config(**changes)), "Spam").endswith(answer)
+
+
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1).filter(str.strip)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(title=WORDS, data=WORDS, labels=st.lists(WORDS, min_size=2, max_size=4, unique=True), value=st.floats(0, 1))
+def test_whatever_it_is_called_the_hub_reads_it(tmp_path, title, data, labels, value):
+    metrics = {"accuracy": value} | {f"f1_{label}": value / 2 for label in labels}
+    path = write(
+        tmp_path,
+        title=title,
+        dataset_name=data,
+        description=data,
+        config=config(num_labels=len(labels), id2label=dict(enumerate(labels))),
+        metrics=metrics,
+        intervals={"accuracy": (0.0, 1.0)},
+        label_counts={"train": dict.fromkeys(labels, 3)},
+        dataset_notes=title,
+        limits=data,
+    )
+    card = ModelCard.load(path)
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results} == metrics
+    assert {result.dataset_name for result in card.data.eval_results} == {data}
+    assert card.data.model_name == title
+    assert card.text.count(" | 3 |\n") == len(labels)
 
 
 def test_long_lists_are_cut(tmp_path):
