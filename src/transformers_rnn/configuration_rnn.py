@@ -1,10 +1,13 @@
 """Every choice a recurrent sequence classifier needs, typed and checked."""
 
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from .losses import check_loss_choices
 
 # Names that are no fields but that the host itself passes to a config or writes into config.json.
 _HOST_NAMES = frozenset(
@@ -79,6 +82,16 @@ class RNNConfig(PreTrainedConfig):
         hidden_dropout: Probability, on the states between stacked layers.
         classifier_dropout: Probability, on the pooled vector.
         pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
+        class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the
+            number of labels, so weights with a mean of 1 over the data keep its scale.
+        pos_weight: L factors of the loss of a label where it is present; for several labels.
+        focal_gamma: Exponent of the focal loss (Lin et al., 2017); 0: the plain loss.
+        label_smoothing: Share of each target that is spread over the other answers. Set it here and not with the
+            `Trainer`'s `label_smoothing_factor`, whose loss knows no weights.
+        temperature: The pipelines and metrics divide logits by it before softmax or sigmoid (Guo et al., 2017); the
+            model itself does not. Learned by `transformers_rnn.calibration.fit_calibration`.
+        thresholds: For several labels at once, the score above which each of the L labels is given. `None`: 0.5.
+        abstain_below: For a single label, the score below which the pipelines give no answer. `None`: they always do.
 
     Raises:
         ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
@@ -100,6 +113,13 @@ class RNNConfig(PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
     pad_token_id: int | None = None
+    class_weights: list[float | int] | None = None
+    pos_weight: list[float | int] | None = None
+    focal_gamma: float | int = 0.0
+    label_smoothing: float | int = 0.0
+    temperature: float | int = 1.0
+    thresholds: list[float | int] | None = None
+    abstain_below: float | int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the names that came and the labels, then everything else."""
@@ -118,10 +138,14 @@ class RNNConfig(PreTrainedConfig):
         config_dict, kwargs = dict(config_dict), dict(kwargs)
         if not kwargs.get("return_unused_kwargs"):
             cls._refuse_unknown({name: value for name, value in kwargs.items() if cls._resembling(name)})
-        stored = len(config_dict.get("id2label") or ())
+        stored = len(config_dict.get("id2label") or range(2))  # two labels without names are not stored
         if {"id2label", "label2id"} & kwargs.keys() or kwargs.get("num_labels") not in (None, stored):
             config_dict.pop("id2label", None)
             config_dict.pop("label2id", None)
+        labels = kwargs.get("id2label") or kwargs.get("label2id") or ()
+        if (kwargs.get("num_labels") or len(labels) or stored) != stored:
+            for name in ("temperature", "thresholds", "abstain_below"):  # those of another head
+                config_dict.pop(name, None)
         for name in (cls.__dataclass_fields__.keys() - {"dtype"} | {"num_labels"}) & kwargs.keys():
             config_dict[name] = kwargs.pop(name)  # checked with the rest, like an argument
         notes = {
@@ -154,6 +178,13 @@ class RNNConfig(PreTrainedConfig):
     def pooled_size(self) -> int:
         """P, width of what the classifier reads."""
         return self.state_size * (3 if self.pooling == "concat" else 1)
+
+    @property
+    def loss_choices(self) -> dict[str, Any]:
+        """What the loss is told: the keyword arguments of `classification_loss`."""
+        return {
+            name: getattr(self, name) for name in ("class_weights", "pos_weight", "focal_gamma", "label_smoothing")
+        }
 
     @classmethod
     def _is_known(cls, name: str) -> bool:
@@ -236,6 +267,8 @@ class RNNConfig(PreTrainedConfig):
                 f"labels settle it, got {self.problem_type!r}."
             )
         self._check_tokens()
+        check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
+        self._check_calibration()
         for name in ("output_attentions", "is_encoder_decoder"):
             if getattr(self, name):
                 raise ValueError(
@@ -260,6 +293,36 @@ class RNNConfig(PreTrainedConfig):
                 f"A model of tokens (vocab_size={self.vocab_size}) needs a pad_token_id from 0 to "
                 f"{self.vocab_size - 1}, got {self.pad_token_id}. Pass pad_token_id=tokenizer.pad_token_id."
             )
+
+    def _check_calibration(self) -> None:
+        if not 0 < self.temperature < inf:
+            raise ValueError(
+                f"temperature divides the logits and must be a positive number, got {self.temperature}. "
+                "Leave it at 1.0, or learn it with transformers_rnn.calibration.fit_calibration."
+            )
+        if self.problem_type == "regression" and self.temperature != 1:
+            raise ValueError(
+                f"temperature={self.temperature} belongs to classification, but problem_type is 'regression', whose "
+                "numbers are not probabilities. Leave it at 1.0."
+            )
+        if self.thresholds is not None:
+            if self.problem_type not in ("multi_label_classification", None):
+                raise ValueError(
+                    f"thresholds belong to problem_type='multi_label_classification', but it is "
+                    f"{self.problem_type!r}. Leave them out; for one label there is abstain_below."
+                )
+            if len(self.thresholds) != self.num_labels or not all(0 <= number <= 1 for number in self.thresholds):
+                raise ValueError(
+                    f"thresholds must be num_labels={self.num_labels} numbers from 0 to 1, got {self.thresholds}."
+                )
+        if self.abstain_below is not None:
+            if self.problem_type not in ("single_label_classification", None):
+                raise ValueError(
+                    f"abstain_below belongs to problem_type='single_label_classification', but it is "
+                    f"{self.problem_type!r}. Leave it out; for several labels there are thresholds."
+                )
+            if not 0 <= self.abstain_below <= 1:
+                raise ValueError(f"abstain_below is a score and must be from 0 to 1, got {self.abstain_below}.")
 
 
 def _read_labels(name: str, labels: Any) -> dict[int, str]:

@@ -1,5 +1,7 @@
 """Logits and labels -> loss, for the three problem types of the host."""
 
+from collections.abc import Sequence
+from math import inf
 from typing import Literal, get_args
 
 import torch
@@ -8,6 +10,13 @@ from torch.nn import functional
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 IGNORED = -100
+
+# What the loss of each problem can be told.
+_CHOICES = {
+    "single_label_classification": ("class_weights", "focal_gamma", "label_smoothing"),
+    "multi_label_classification": ("pos_weight", "focal_gamma", "label_smoothing"),
+    "regression": (),
+}
 
 
 def infer_problem_type(labels: Tensor, num_labels: int) -> ProblemType:
@@ -37,9 +46,21 @@ def infer_problem_type(labels: Tensor, num_labels: int) -> ProblemType:
 
 
 def classification_loss(
-    logits: Tensor, labels: Tensor, problem_type: ProblemType, num_items_in_batch: "Tensor | int | None" = None
+    logits: Tensor,
+    labels: Tensor,
+    problem_type: ProblemType,
+    num_items_in_batch: "Tensor | int | None" = None,
+    *,
+    class_weights: Sequence[float] | None = None,
+    pos_weight: Sequence[float] | None = None,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean loss over the labels: cross-entropy, binary cross-entropy of each label, or squared error.
+
+    A weighted loss is divided by the number of labels, not by the sum of their weights as torch does: the host counts
+    labels, and only so do parts of a step add up to the whole. Weights whose mean over the data is 1, as `"balanced"`
+    ones have, keep the loss on the scale of the plain one either way.
 
     Args:
         logits: (B, L).
@@ -48,28 +69,110 @@ def classification_loss(
         problem_type: The host's name of the problem.
         num_items_in_batch: How many labels there are in all batches of one optimizer step. With it the loss is the
             sum over this batch divided by that number, so that accumulated gradients are those of one large batch.
+        class_weights: L factors, of the terms of each class; single label only.
+        pos_weight: L factors, of the term of each label where it is present; multi-label only.
+        focal_gamma: Exponent of the factor (1 - p) ** gamma on each term -log p: what is right already counts less
+            (Lin et al., 2017, "Focal loss for dense object detection"). 0: the plain loss.
+        label_smoothing: Share of the target that is spread evenly over the classes (Szegedy et al., 2016); of a
+            multi-label table, over present and absent.
 
     Returns:
         A scalar, in float32 or wider.
 
     Raises:
-        ValueError: Labels of another shape, type or range than the problem type needs.
+        ValueError: Labels of another shape, type or range than the problem type needs, or choices it does not have.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels = labels.to(logits.device)
     if problem_type not in get_args(ProblemType):
         raise ValueError(f"problem_type must be one of {', '.join(get_args(ProblemType))}, got {problem_type!r}.")
+    check_loss_choices(problem_type, logits.shape[1], class_weights, pos_weight, focal_gamma, label_smoothing)
     reduction = "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
         labels = _check_classes(labels, logits.shape, needs_one=num_items_in_batch is None)
-        loss = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction=reduction)
+        if class_weights is None and not focal_gamma:
+            loss = functional.cross_entropy(
+                logits, labels, ignore_index=IGNORED, reduction=reduction, label_smoothing=label_smoothing
+            )
+        else:
+            losses = _weighted_cross_entropy(logits, labels, class_weights, focal_gamma, label_smoothing)
+            loss = losses.sum() if reduction == "sum" else losses.sum() / (labels != IGNORED).sum()
     else:
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
-        compare = functional.mse_loss if problem_type == "regression" else functional.binary_cross_entropy_with_logits
-        loss = compare(logits, labels, reduction=reduction)
+        if problem_type == "regression":
+            loss = functional.mse_loss(logits, labels, reduction=reduction)
+        else:
+            losses = _binary_cross_entropy(logits, labels, pos_weight, focal_gamma, label_smoothing)
+            loss = losses.sum() if reduction == "sum" else losses.mean()
     if num_items_in_batch is None:
         return loss
     return loss / torch.as_tensor(num_items_in_batch, device=loss.device).clamp(min=1)  # 0: no label in the whole step
+
+
+def check_loss_choices(
+    problem_type: str | None,
+    num_labels: int,
+    class_weights: Sequence[float] | None = None,
+    pos_weight: Sequence[float] | None = None,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> None:
+    """Refuse choices out of their range, and those that the loss of a problem does not have.
+
+    Raises:
+        ValueError: A number out of its range; class weights but for a single label, positive weights but for several,
+            any choice in regression.
+    """
+    for name, weights in (("class_weights", class_weights), ("pos_weight", pos_weight)):
+        if weights is None:
+            continue
+        if len(weights) != num_labels or not all(0 <= weight < inf for weight in weights) or not any(weights):
+            raise ValueError(
+                f"{name} must hold num_labels = {num_labels} finite factors of at least 0, not all 0, got {weights}."
+            )
+    if not 0 <= focal_gamma < inf:
+        raise ValueError(f"focal_gamma must be a finite number of at least 0, got {focal_gamma}.")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is a share, at least 0 and less than 1, got {label_smoothing}.")
+    chosen = {
+        "class_weights": class_weights is not None,
+        "pos_weight": pos_weight is not None,
+        "focal_gamma": focal_gamma != 0,
+        "label_smoothing": label_smoothing != 0,
+    }
+    for name, is_chosen in chosen.items():
+        if is_chosen and problem_type in _CHOICES and name not in _CHOICES[problem_type]:
+            takes = ", ".join(_CHOICES[problem_type]) or "none of these"
+            raise ValueError(f"{name} has no meaning for {problem_type}, whose loss takes {takes}. Leave it out.")
+
+
+def _weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Sequence[float] | None, gamma: float, smoothing: float
+) -> Tensor:
+    """Sum over the classes of target * weight * (1 - p) ** gamma * -log p: (B,), 0 in rows to leave out."""
+    log_p = functional.log_softmax(logits, dim=-1)
+    kept = labels != IGNORED
+    targets = functional.one_hot(labels.where(kept, 0), logits.shape[1]).to(logits.dtype)
+    targets = (targets * (1 - smoothing) + smoothing / logits.shape[1]) * kept[:, None]
+    if weights is not None:
+        targets = targets * torch.tensor(weights, dtype=logits.dtype, device=logits.device)
+    if gamma:
+        # Bounded away from 0, where the derivative of a root is infinite.
+        targets = targets * (-torch.expm1(log_p)).clamp(min=torch.finfo(logits.dtype).tiny) ** gamma
+    return -(targets * log_p).sum(dim=-1)
+
+
+def _binary_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Sequence[float] | None, gamma: float, smoothing: float
+) -> Tensor:
+    """The loss of each label: (B, L)."""
+    labels = labels * (1 - smoothing) + smoothing / 2 if smoothing else labels
+    factors = None if weights is None else torch.tensor(weights, dtype=logits.dtype, device=logits.device)
+    if not gamma:
+        return functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=factors, reduction="none")
+    log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    present = labels if factors is None else labels * factors
+    return -(present * (gamma * log_q).exp() * log_p + (1 - labels) * (gamma * log_p).exp() * log_q)
 
 
 def _check_classes(labels: Tensor, shape: torch.Size, needs_one: bool) -> Tensor:

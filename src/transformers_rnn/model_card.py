@@ -1,18 +1,39 @@
 """What the run saw -> the directory's `README.md`, with metadata that the hub can read."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from .model_card_sections import (
+    calibration_section,
+    data_section,
+    describe_hardware,
+    energy_text,
+    hints,
+    label_names,
+    picture,
+    problem_of,
+    results_section,
+    training_section,
+    usage_section,
+    what_section,
+)
+
+__all__ = ["describe_hardware", "write_model_card"]
+
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TRAINING_KEYS = ("arguments", "seconds", "command")
+CALIBRATION_KEYS = ("temperature", "thresholds", "abstain_below", "coverage", "fitted_on")
 HUB_TASKS = ("text-classification",)  # of ours; it has none for vectors but the forecasting of time series
-HUB_METRICS = {"subset_accuracy": "accuracy", "pearson": "pearsonr", "spearman": "spearmanr"}  # where names differ
+HUB_METRICS = {  # where names differ
+    "subset_accuracy": "accuracy",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "matthews": "matthews_correlation",
+}
 UNKNOWN_LIMITS = "The figures hold for the data named above; how the model does on other data was not measured."
 
 
@@ -35,6 +56,17 @@ def write_model_card(
     tags: Sequence[str] = (),
     language: str | None = None,
     license: str | None = None,
+    split: str | None = None,
+    label_counts: Mapping[str, Mapping[str, int]] | None = None,
+    dataset_notes: str = "",
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    hardware: str | None = None,
+    watts: float | None = None,
+    energy: float | None = None,
+    energy_method: str | None = None,
 ) -> Path:
     """Write the model card of a saved directory, over any `README.md` that is there.
 
@@ -56,17 +88,38 @@ def write_model_card(
         tags: hub tags besides the package's own.
         language: code of the texts' language, such as `"en"`.
         license: of the model, as the hub spells it, such as `"apache-2.0"`.
+        split: of the data, which the metrics are of, such as `"test"`.
+        label_counts: split -> label -> number of examples.
+        dataset_notes: how the data was split, what was left out.
+        intervals: name of a metric -> both ends of its 95 % interval.
+        calibration: any of `temperature`, `thresholds` (L,), `abstain_below`, `fitted_on` (a split), and `coverage`:
+            (probability below which there is no answer, share answered, share right among these), each from 0 to 1.
+        pictures: name of a file in the directory -> what it shows.
+        seed: of the run.
+        hardware: that was trained on, see `describe_hardware`.
+        watts: the power to estimate the energy from, if you know it.
+        energy: in Wh, if it was measured or estimated otherwise; says how in `energy_method`.
+        energy_method: such as `"measured with RAPL"`.
 
     Returns:
         The path of the card.
 
     Raises:
         NotADirectoryError: the directory does not exist.
+        FileNotFoundError: a picture is not in the directory.
         TypeError: a metric is not a number.
-        ValueError: `training` has a key that has no place in the card.
+        ValueError: `training` or `calibration` has a key that has no place in the card, an interval of no metric,
+            thresholds that are not one for each label, `energy` without its method or beside `watts`.
     """
     path = Path(directory) / "README.md"
-    _check(path.parent, metrics, training or {})
+    training, calibration, intervals, pictures = training or {}, calibration or {}, intervals or {}, pictures or {}
+    _check(path.parent, metrics, intervals, pictures)
+    _check_keys("training", training, TRAINING_KEYS)
+    _check_keys("calibration", calibration, CALIBRATION_KEYS)
+    _check_energy(watts, energy, energy_method, training.get("seconds"))
+    labels = [] if problem_of(config) == "regression" else label_names(config)
+    if len(calibration.get("thresholds") or labels) != len(labels):
+        raise ValueError(f"thresholds must be one for each of {len(labels)} labels, got {calibration['thresholds']}")
     figures = {name: float(value) for name, value in metrics.items()}
     task = "sequence-classification" if config.vocab_size is None else "text-classification"
     data = ModelCardData(
@@ -76,17 +129,24 @@ def write_model_card(
         pipeline_tag=task if task in HUB_TASKS else None,
         tags=["transformers-rnn", config.cell_type, *([] if task in HUB_TASKS else [task, "time-series"]), *tags],
         datasets=[dataset_id] if dataset_id else None,
-        **_measured(figures, task, model_name or title, dataset_name, dataset_id or dataset_name),
+        **_measured(figures, task, model_name or title, dataset_name, dataset_id or dataset_name, split),
     )
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         title=title,
-        what="\n\n".join(filter(None, (description, _architecture(config, num_parameters), _answer(config)))),
-        data=_data(dataset_name, dataset_license, dataset_sizes),
-        training=_training(**(training or {})),
-        results=_results(figures),
-        usage=_usage(task, model_name or ".", example_input, config),
+        what=what_section(config, description, num_parameters),
+        usage=usage_section(task, model_name or ".", example_input, config),
+        hints=hints(path.parent, config),
+        data=data_section(dataset_name, dataset_license, dataset_sizes, label_counts, dataset_notes),
+        training=training_section(
+            **training,
+            seed=seed,
+            hardware=hardware,
+            energy=energy_text(training.get("seconds"), watts, energy, energy_method),
+        ),
+        results=results_section(figures, intervals, labels, split, [picture(*pair) for pair in pictures.items()]),
+        calibration=calibration_section(labels, **calibration) if labels else "",
         limits=limits or UNKNOWN_LIMITS,
     )
     card.text += "\n"
@@ -94,19 +154,35 @@ def write_model_card(
     return path
 
 
-def _check(directory: Path, metrics: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+def _check(directory: Path, metrics: Mapping[str, Any], intervals: Mapping[str, Any], pictures: Iterable[str]) -> None:
     if not directory.is_dir():
         raise NotADirectoryError(f"the card goes into a saved model's directory, but there is none at {directory}")
     for name, value in metrics.items():
         if not hasattr(value, "__float__"):
             raise TypeError(f"metrics must be numbers, got {name}={value!r}")
-    unknown = sorted(set(training) - set(TRAINING_KEYS))
+    strange = sorted(set(intervals) - set(metrics))
+    if strange:
+        raise ValueError(f"intervals must be of the metrics {', '.join(metrics)}, got also {', '.join(strange)}")
+    missing = [name for name in pictures if not (directory / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"pictures must be files in {directory}, but there is no {', '.join(missing)}")
+
+
+def _check_keys(name: str, given: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    unknown = sorted(set(given) - set(allowed))
     if unknown:
-        raise ValueError(f"training may hold {', '.join(TRAINING_KEYS)}, got also {', '.join(unknown)}")
+        raise ValueError(f"{name} may hold {', '.join(allowed)}, got also {', '.join(unknown)}")
+
+
+def _check_energy(watts: float | None, energy: float | None, method: str | None, seconds: float | None) -> None:
+    if (energy is None) != (method is None):
+        raise ValueError(f"energy in Wh and energy_method go together, got {energy} and {method!r}")
+    if watts is not None and (energy is not None or seconds is None):
+        raise ValueError("watts need training['seconds'] for an estimate, and no energy beside it")
 
 
 def _measured(
-    figures: dict[str, float], task: str, model_name: str, dataset_name: str, dataset_type: str
+    figures: dict[str, float], task: str, model_name: str, dataset_name: str, dataset_type: str, split: str | None
 ) -> dict[str, Any]:
     """The metadata of the figures; the hub's JSON cannot hold one that is not finite."""
     results = [
@@ -115,7 +191,8 @@ def _measured(
             task_name=task.replace("-", " ").title(),
             dataset_type=dataset_type,
             dataset_name=dataset_name,
-            metric_type="f1" if "f1" in name.split("_") else HUB_METRICS.get(name, name),
+            dataset_split=split,
+            metric_type=_hub_metric(name),
             metric_name=name,
             metric_value=value,
         )
@@ -128,74 +205,9 @@ def _measured(
     return {"metrics": types, "model_name": model_name, "eval_results": results}
 
 
-def _architecture(config: Any, num_parameters: int | None) -> str:
-    direction = "bidirectional" if config.bidirectional else "unidirectional"
-    layers = f"{config.num_hidden_layers} layer{'s' if config.num_hidden_layers > 1 else ''}"
-    reads = f"vectors of {config.input_size} numbers a step"
-    if config.vocab_size is not None:
-        reads = f"token ids from a vocabulary of {config.vocab_size}, embedded in {config.input_size} numbers"
-    size = "" if num_parameters is None else f" {num_parameters:,} parameters."
-    return (
-        f"A {direction} {config.cell_type.upper()} with {layers} of hidden size {config.hidden_size}, "
-        f"`{config.pooling}` pooling over the steps and a linear classifier. It reads {reads}.{size}"
-    )
-
-
-def _answer(config: Any) -> str:
-    problem_type = config.problem_type or ("regression" if config.num_labels == 1 else None)
-    if problem_type == "regression":
-        return f"It answers with {config.num_labels} number{'s' if config.num_labels > 1 else ''}."
-    choice = "any" if problem_type == "multi_label_classification" else "one"
-    labels = ", ".join(f"`{config.id2label[index]}`" for index in sorted(config.id2label))
-    return f"It answers with {choice} of {len(config.id2label)} labels: {labels}."
-
-
-def _data(name: str, license: str | None, sizes: Mapping[str, int] | None) -> str:
-    lines = [f"{name} (licence: {license})." if license else f"{name}."]
-    if sizes:
-        lines.append(_table("split", "sequences", sizes.items()))
-    return "\n\n".join(lines)
-
-
-def _training(
-    arguments: Mapping[str, Any] | None = None, seconds: float | None = None, command: str | None = None
-) -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "transformers-rnn"))
-    lines = [f"With {packages}." if seconds is None else f"With {packages}, in {seconds:.1f} seconds."]
-    if arguments:
-        lines.append(_table("argument", "value", arguments.items()))
-    if command:
-        lines.append(f"```bash\n{command}\n```")
-    return "\n\n".join(lines)
-
-
-def _results(figures: dict[str, float]) -> str:
-    rows = ((name, f"{value:.5g}" if isfinite(value) else "undefined") for name, value in figures.items())
-    return _table("metric", "value", rows) if figures else "Not measured."
-
-
-def _table(left: str, right: str, rows: Iterable[tuple[str, Any]]) -> str:
-    # A bar would end the cell, a line break the row.
-    cells = ((" ".join(str(cell).split()).replace("|", "\\|") for cell in row) for row in rows)
-    lines = (f"| {' | '.join(row)} |" for row in cells)
-    return "\n".join((f"| {left} | {right} |", "|---|---|", *lines))
-
-
-def _usage(task: str, model: str, example_input: str | None, config: Any) -> str:
-    lines = [
-        "import transformers_rnn  # registers the model with Transformers",
-        "from transformers import pipeline",
-        "",
-        f"classifier = pipeline({_literal(task)}, model={_literal(model)})",
-    ]
-    if config.vocab_size is not None:
-        example = _literal(example_input or "A text to classify.")
-    else:
-        lines[:0] = ["import numpy as np", ""]
-        example = example_input or f'np.zeros((20, {config.input_size}), dtype="float32")'
-    return "\n".join([*lines, f"print(classifier({example}))"])
-
-
-def _literal(text: str) -> str:
-    """The text in double quotes, as Python reads it."""
-    return json.dumps(text, ensure_ascii=False)
+def _hub_metric(name: str) -> str:
+    """The hub knows one F1, whatever it is of."""
+    for kind in ("f1", "precision", "recall"):
+        if name.startswith(f"{kind}_") or name in {f"{mean}_{kind}" for mean in ("macro", "micro", "weighted")}:
+            return kind
+    return HUB_METRICS.get(name, name)

@@ -276,7 +276,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         loss = None
         if labels is not None:
             problem_type = self.config.problem_type or infer_problem_type(labels, logits.shape[1])
-            loss = classification_loss(logits, labels, problem_type, num_items_in_batch)
+            loss = classification_loss(logits, labels, problem_type, num_items_in_batch, **self.config.loss_choices)
             if self.config.problem_type is None:
                 self.config.problem_type = problem_type  # only once the labels have proved to fit
         output = RNNSequenceClassifierOutput(

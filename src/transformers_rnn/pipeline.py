@@ -4,8 +4,10 @@ The host copies this file alone next to a saved model, so it imports nothing fro
 """
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
 from itertools import islice
 from types import GeneratorType
 from typing import Any
@@ -18,15 +20,139 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 _TASK = "sequence-classification"
 _INPUT = "input_features"
+_Options = dict[str, Any]
 _WINDOW = 50  # batches that are sorted by length together
-_SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "softmax": lambda logits: logits.softmax(-1),
-    "sigmoid": torch.sigmoid,
-    "none": lambda logits: logits,
-}
+_SCORES: dict[str, Any] = {
+    "softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": torch.Tensor.float
+}  # fmt: skip
+_PROBLEMS = {"threshold": ("multi_label_classification",), "abstain_below": ("single_label_classification", None)}
 
 
-class SequenceClassificationPipeline(Pipeline):
+class SortedPipeline(Pipeline):
+    """What both our pipelines do: batches of like lengths, and calibrated answers.
+
+    The config's `temperature` divides logits before softmax or sigmoid, and a best score under its `abstain_below`
+    gives the label `None`.
+    """
+
+    feature_extractor: Any
+    tokenizer: Any
+
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any) -> Any:
+        """Go through many sequences: one by one or with workers as the host does, in batches sorted by length."""
+        if batch_size == 1 or num_workers:
+            return super().get_iterator(inputs, num_workers, batch_size, *parameters)
+        return _Answers(inputs, partial(self._answer_window, batch_size, *parameters), _WINDOW * batch_size)
+
+    def _answer_window(
+        self, batch_size: int, prepare: _Options, forward: _Options, post: _Options, window: list[Any]
+    ) -> list[Any]:
+        """The answers to some sequences, in their order."""
+        rows = self._rows(window, **prepare)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]["attention_mask"]))
+        preparer: Any = self.feature_extractor if self.tokenizer is None else self.tokenizer
+        answers: list[Any] = [None] * len(rows)
+        for start in range(0, len(rows), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = preparer.pad([rows[index] for index in chosen], padding=True, return_tensors="pt")
+            logits = self.forward(self._as_inputs(batch), **forward)["logits"]
+            for index, answer in zip(chosen, self._answers(logits, **post), strict=True):
+                answers[index] = answer
+        return answers
+
+    def _as_inputs(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Tensors of a batch, vectors in the model's dtype."""
+        return {name: x.to(self.model.dtype) if x.is_floating_point() else x for name, x in batch.items()}
+
+    def _rows(self, texts: list[Any], **parameters: Any) -> list[dict[str, Any]]:
+        """Ids of many texts or mappings with `text` and `text_pair` at once, not padded."""
+        first = [item["text"] if isinstance(item, Mapping) else item for item in texts]
+        second = [item.get("text_pair") if isinstance(item, Mapping) else None for item in texts]
+        for item in first:
+            if not isinstance(item, str):
+                raise ValueError(
+                    f"A model of tokens classifies texts, got {type(item).__name__}. Pass strings, or mappings with "
+                    "the key 'text'."
+                )
+        if None in second and any(item is not None for item in second):
+            return [row for item in texts for row in self._rows([item], **parameters)]
+        pairs = {} if None in second else {"text_pair": second}
+        # Not verbose: the host would say that long texts end in indexing errors, which they do not here.
+        choices = {"return_token_type_ids": False, "return_attention_mask": True, "verbose": False, **parameters}
+        encoded = self.tokenizer(first, **pairs, **choices)
+        return [{name: rows[index] for name, rows in encoded.items()} for index in range(len(texts))]
+
+    def _forward(self, input_tensors: Any, **forward_parameters: Any) -> SequenceClassifierOutput:
+        self.model.eval()  # in training mode dropout would make the answer random
+        if "use_cache" in inspect.signature(self.model.forward).parameters:
+            forward_parameters["use_cache"] = False
+        # Only the logits: the host would take states apart along an axis that need not be that of the sequences.
+        return SequenceClassifierOutput(logits=self.model(**input_tensors, **forward_parameters).logits)
+
+    def postprocess(self, model_outputs: Any, **parameters: Any) -> Any:
+        """Turn the logits (1, L) of one sequence into labels and scores."""
+        return self._answers(model_outputs["logits"][:1], **parameters)[0]
+
+    def _answers(
+        self,
+        logits: torch.Tensor,
+        function_to_apply: str | None = None,
+        top_k: Any = "",  # not given: the best alone
+        threshold: Any = None,
+        abstain_below: Any = "",  # not given: the config's
+    ) -> list[Any]:
+        """Turn the logits (B, L) of many sequences into labels and scores, best first by the logits themselves."""
+        config: Any = self.model.config
+        function = function_to_apply or self._usual_function()
+        ranked = logits.sort(dim=-1, descending=True, stable=True).indices
+        temperature = 1.0 if function == "none" else getattr(config, "temperature", 1.0)
+        scores = _SCORES[function](logits.float() / temperature)
+        limit = getattr(config, "abstain_below", None) if abstain_below == "" else abstain_below
+        limit = -math.inf if limit is None or function == "none" else limit
+        above = None if threshold is None else (scores > torch.tensor(threshold)).gather(-1, ranked).tolist()
+        best = top_k == "" and threshold is None
+        ranked = ranked[:, :1] if best else ranked
+        rows = zip(ranked.tolist(), scores.gather(-1, ranked).tolist(), strict=True)
+        answers: list[Any] = []
+        for number, (indices, values) in enumerate(rows):
+            answer = [{"label": config.id2label[i], "score": score} for i, score in zip(indices, values, strict=True)]
+            if values[0] < limit:
+                answer = [{"label": None, "score": values[0]}]
+            elif above is not None:
+                answer = [entry for entry, given in zip(answer, above[number], strict=True) if given]
+            answers.append(answer[0] if best else answer[: None if top_k == "" else top_k])
+        return answers
+
+    def _choices(self, **given: Any) -> _Options:
+        """`threshold` and `abstain_below`, checked, where they were given ("" is what was not)."""
+        config: Any = self.model.config
+        choices = {name: value for name, value in given.items() if not (isinstance(value, str) and not value)}
+        if choices.get("threshold") is True:
+            choices["threshold"] = getattr(config, "thresholds", None) or 0.5
+        for name, value in choices.items():
+            several = name == "threshold"
+            if value is not None and config.problem_type not in _PROBLEMS[name]:
+                raise ValueError(
+                    f"{name} has no meaning for problem_type={config.problem_type!r}: threshold is for several labels "
+                    "at once, abstain_below for a single one."
+                )
+            numbers = np.asarray(0 if value is None else value, dtype=float)
+            fits = numbers.shape in {(), (config.num_labels,) if several else ()}
+            if not fits or not ((numbers >= 0) & (numbers <= 1)).all():
+                wanted = "True, a score from 0 to 1 or one for each label" if several else "a score from 0 to 1"
+                raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+        return choices
+
+    def _usual_function(self) -> str:
+        config = self.model.config
+        if config.problem_type == "regression":
+            return "none"
+        return (
+            "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
+        )
+
+
+class SequenceClassificationPipeline(SortedPipeline):
     """Classifies sequences of vectors, raw (T_i, F) tables, or texts: `[{"label", "score"}]` out.
 
     The feature extractor checks, scales and pads, so give the pipeline vectors as they were before it. Parameters and
@@ -44,6 +170,10 @@ class SequenceClassificationPipeline(Pipeline):
             `"sigmoid"` for several labels at once or a single label, else `"softmax"`.
         truncation: Whether to cut sequences to `max_length`. Not given: the extractor's or tokenizer's choice.
         max_length: In steps. Not given: the extractor's or tokenizer's.
+        threshold: For several labels at once: a list of the labels whose scores are above it, best first, is returned.
+            A number, one for each label, or `True` for the config's `thresholds` (or 0.5).
+        abstain_below: For a single label: where the best score is below it, the label is `None`. Not given: the
+            config's; `None`: there is always a label. Not used on scores by `"none"`.
         **kwargs: The host's: `device`, `batch_size`, `num_workers`, `task`.
 
     Raises:
@@ -53,9 +183,6 @@ class SequenceClassificationPipeline(Pipeline):
 
     _load_processor = False  # type: ignore[assignment]
     _load_image_processor = False  # type: ignore[assignment]
-
-    feature_extractor: Any
-    tokenizer: Any
 
     def __init__(
         self, model: PreTrainedModel, feature_extractor: Any = None, tokenizer: Any = None, **kwargs: Any
@@ -82,11 +209,11 @@ class SequenceClassificationPipeline(Pipeline):
             inputs: One sequence: a (T, F) array, tensor or nested list, or a mapping with `input_features`; for a
                 model of tokens a text, or a mapping with `text` and `text_pair`. Many: a (B, T, F) array, a list of
                 sequences, a column or table of `datasets`, or, read lazily, a generator or a torch dataset.
-            **kwargs: `top_k`, `function_to_apply`, `truncation`, `max_length`, `batch_size`, `num_workers`.
+            **kwargs: The parameters of the class.
 
         Returns:
             One sequence: `[{"label", "score"}]`. Many: a list of `{"label", "score"}`, in order; for what is read
-            lazily an iterator. With `top_k` each of these dicts is a list of dicts, best first.
+            lazily an iterator. With `top_k` or `threshold` each of these dicts is a list of dicts, best first.
         """
         if isinstance(inputs, (Dataset, Iterator)):
             if not isinstance(inputs, (Dataset, GeneratorType)):
@@ -96,7 +223,7 @@ class SequenceClassificationPipeline(Pipeline):
         if many is None:
             alone = inputs if isinstance(inputs, (Mapping, str)) else {_INPUT: inputs}
             result = super().__call__(alone, **kwargs)
-            return result if "top_k" in kwargs else [result]
+            return result if {"top_k", "threshold"} & kwargs.keys() else [result]
         if isinstance(many, list):
             return super().__call__(many, **kwargs) if many else []
         return list(super().__call__((item for item in many), **kwargs))
@@ -129,19 +256,21 @@ class SequenceClassificationPipeline(Pipeline):
         function_to_apply: str | None = None,
         truncation: bool | None = None,
         max_length: int | None = None,
+        threshold: Any = "",
+        abstain_below: Any = "",
         **unknown: Any,
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    ) -> tuple[_Options, _Options, _Options]:
         if unknown:
             raise TypeError(
                 f"{type(self).__name__} has no parameter {next(iter(unknown))!r}. It knows top_k, function_to_apply, "
-                "truncation, max_length, batch_size and num_workers."
+                "truncation, max_length, threshold, abstain_below, batch_size and num_workers."
             )
         preprocess = {"truncation": truncation, "max_length": max_length}
-        postprocess: dict[str, Any] = {}
+        postprocess = self._choices(threshold=threshold, abstain_below=abstain_below)
         if top_k != "":
             if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
                 raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {top_k!r}.")
-            postprocess.update(top_k=top_k, only_best=False)
+            postprocess["top_k"] = top_k
         if function_to_apply is not None:
             function = str(getattr(function_to_apply, "value", function_to_apply)).lower()  # or the host's enum
             if function not in _SCORES:
@@ -149,77 +278,18 @@ class SequenceClassificationPipeline(Pipeline):
             postprocess["function_to_apply"] = function
         return {name: value for name, value in preprocess.items() if value is not None}, {}, postprocess
 
-    def get_iterator(
-        self,
-        inputs: Any,
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> Any:
-        """Go through many sequences: one by one or with workers as the host does, in batches sorted by length."""
-        if batch_size == 1 or num_workers:
-            return super().get_iterator(
-                inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
-            )
-        return _Answers(
-            inputs,
-            lambda window: self._answer_window(
-                window, batch_size, preprocess_params, forward_params, postprocess_params
-            ),
-            _WINDOW * batch_size,
-        )
-
-    def _answer_window(
-        self,
-        window: list[Any],
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> list[Any]:
-        """The answers to some sequences, in their order."""
+    def _rows(self, texts: list[Any], **parameters: Any) -> list[dict[str, Any]]:
         if self.reads_text:
-            rows = self._tokenize(window, **preprocess_params)
-        else:
-            prepared = (self._extract(item, **preprocess_params) for item in window)
-            rows = [{name: values[0] for name, values in features.items()} for features in prepared]
-        name = "input_ids" if self.reads_text else _INPUT
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index][name]))
-        answers: list[Any] = [None] * len(rows)
-        for start in range(0, len(rows), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = (self.tokenizer if self.reads_text else self.feature_extractor).pad(
-                [rows[index] for index in chosen], padding=True, return_tensors="pt"
-            )
-            if not self.reads_text:
-                batch = batch.to(dtype=self.model.dtype)
-            logits = self.forward(dict(batch), **forward_params)["logits"]
-            for index, answer in zip(chosen, self._answers(logits, **postprocess_params), strict=True):
-                answers[index] = answer
-        return answers
-
-    def _tokenize(self, texts: list[Any], **tokenizer_parameters: Any) -> list[dict[str, Any]]:
-        """Ids of many texts at once, not padded."""
-        first = [item["text"] if isinstance(item, Mapping) else item for item in texts]
-        second = [item.get("text_pair") if isinstance(item, Mapping) else None for item in texts]
-        for item in first:
-            if not isinstance(item, str):
-                raise ValueError(
-                    f"A model of tokens classifies texts, got {type(item).__name__}. Pass strings, or mappings with "
-                    "the key 'text'."
-                )
-        pairs = {} if set(second) == {None} else {"text_pair": second}
-        encoded = self.tokenizer(first, **pairs, return_token_type_ids=False, **tokenizer_parameters)
-        return [{name: rows[index] for name, rows in encoded.items()} for index in range(len(texts))]
+            return super()._rows(texts, **parameters)
+        prepared = (self._extract(item, **parameters) for item in texts)
+        return [{name: values[0] for name, values in features.items()} for features in prepared]
 
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
         """Prepare one sequence as a batch of one: `input_features` (1, T, F) or `input_ids` (1, T), and the mask."""
         if self.reads_text:
-            (row,) = self._tokenize([input_], **parameters)
+            (row,) = self._rows([input_], **parameters)
             return {name: torch.tensor([values]) for name, values in row.items()}
-        return dict(self._extract(input_, return_tensors="pt", **parameters).to(dtype=self.model.dtype))
+        return self._as_inputs(self._extract(input_, return_tensors="pt", **parameters))
 
     def _extract(self, input_: Any, **parameters: Any) -> BatchFeature:
         """One sequence of vectors, checked and scaled, as a batch of one."""
@@ -239,45 +309,6 @@ class SequenceClassificationPipeline(Pipeline):
             )
         features: BatchFeature = self.feature_extractor(input_, return_attention_mask=True, **parameters)
         return features
-
-    def _forward(self, input_tensors: Any, **forward_parameters: Any) -> SequenceClassifierOutput:
-        self.model.eval()  # in training mode dropout would make the answer random
-        if "use_cache" in inspect.signature(self.model.forward).parameters:
-            forward_parameters["use_cache"] = False
-        # Only the logits: the host would take states apart along an axis that need not be that of the sequences.
-        return SequenceClassifierOutput(logits=self.model(**input_tensors, **forward_parameters).logits)
-
-    def postprocess(self, model_outputs: Any, **parameters: Any) -> Any:
-        """Turn the logits (1, L) of one sequence into labels and scores."""
-        return self._answers(model_outputs["logits"][:1], **parameters)[0]
-
-    def _answers(
-        self,
-        logits: torch.Tensor,
-        function_to_apply: str | None = None,
-        top_k: int | None = 1,
-        only_best: bool = True,
-    ) -> list[Any]:
-        """Turn the logits (B, L) of many sequences into labels and scores."""
-        scores = _SCORES[function_to_apply or self._usual_function()](logits.float())
-        id2label: Any = self.model.config.id2label
-        if only_best:
-            best = scores.max(dim=-1)
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            return [{"label": id2label[index], "score": score} for index, score in pairs]
-        ranked = scores.sort(dim=-1, descending=True, stable=True)
-        rows = zip(ranked.indices[:, :top_k].tolist(), ranked.values[:, :top_k].tolist(), strict=True)
-        return [
-            [{"label": id2label[index], "score": score} for index, score in zip(*row, strict=True)] for row in rows
-        ]
-
-    def _usual_function(self) -> str:
-        config = self.model.config
-        if config.problem_type == "regression":
-            return "none"
-        if config.problem_type == "multi_label_classification" or config.num_labels == 1:
-            return "sigmoid"
-        return "softmax"
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and what prepares its input, and this file only if the directory is meant to carry its code.

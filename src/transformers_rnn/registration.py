@@ -2,13 +2,16 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.text_classification import TextClassificationPipeline
 
 from .configuration_rnn import RNNConfig
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_rnn import RNNForSequenceClassification, RNNModel
 from .pipeline import SequenceClassificationPipeline
+from .text_pipeline import RNNTextClassificationPipeline
 
 TASK = "sequence-classification"
+TEXT_TASK = "text-classification"
 
 
 def register() -> None:
@@ -24,3 +27,9 @@ def register() -> None:
             pt_model=AutoModelForSequenceClassification,
             type="multimodal",
         )
+    # Ours makes the host's own for all other models, so that only this one entry changes; registering would warn, and
+    # forget the task's default model. A pipeline that somebody else has put there stays.
+    entry = PIPELINE_REGISTRY.check_task(TEXT_TASK)[1]
+    host = f"{TextClassificationPipeline.__module__}.{TextClassificationPipeline.__name__}"
+    if entry["impl"] in (TextClassificationPipeline, host):  # the class, or newer hosts' name of it
+        entry["impl"] = RNNTextClassificationPipeline

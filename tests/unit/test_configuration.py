@@ -25,10 +25,16 @@ DEFAULTS = {
     "hidden_dropout": 0.0,
     "classifier_dropout": 0.0,
     "pad_token_id": None,
+    "class_weights": None,
+    "pos_weight": None,
+    "focal_gamma": 0.0,
+    "label_smoothing": 0.0,
+    "temperature": 1.0,
+    "thresholds": None,
+    "abstain_below": None,
 }
 FIELDS = (
-    "Its fields are: vocab_size, input_size, hidden_size, cell_type, nonlinearity, num_hidden_layers, bidirectional, "
-    "pooling, embedding_dropout, hidden_dropout, classifier_dropout, pad_token_id, num_labels, id2label, label2id, "
+    f"Its fields are: {', '.join(DEFAULTS)}, num_labels, id2label, label2id, "
     "problem_type and those of PreTrainedConfig."
 )
 NEEDS_PAD = (
@@ -184,7 +190,7 @@ def test_misspelt_names_and_names_of_other_libraries(name, meant):
         RNNConfig(**{name: 3})
 
 
-@pytest.mark.parametrize("name", ["colour", "batch_first", "max_position_embeddings", "temperature"])
+@pytest.mark.parametrize("name", ["colour", "batch_first", "max_position_embeddings", "top_p"])
 def test_unknown_names(name):
     advice = "Leave it out, or set it as an attribute afterwards if it is a note of your own."
     with pytest.raises(
@@ -345,3 +351,63 @@ def test_copies_equality_and_repr():
     name, _, content = repr(config).partition(" ")
     assert name == "RNNConfig"
     assert json.loads(content)["cell_type"] == "lstm"
+
+
+CALIBRATED = {"temperature": 1.5, "thresholds": [0.25, 1], "problem_type": "multi_label_classification"}
+
+
+def test_calibration_is_saved_and_loaded(tmp_path):
+    config = reloaded(RNNConfig(**CALIBRATED), tmp_path)
+    assert {name: getattr(config, name) for name in CALIBRATED} == CALIBRATED
+    assert reloaded(RNNConfig(abstain_below=0.75, temperature=2), tmp_path).abstain_below == 0.75
+
+
+@pytest.mark.parametrize("change", [{"num_labels": 3}, {"id2label": {0: "a", 1: "b", 2: "c"}}])
+def test_another_number_of_labels_drops_the_calibration(change, tmp_path):
+    RNNConfig(**CALIBRATED).save_pretrained(tmp_path)
+    config = RNNConfig.from_pretrained(tmp_path, **change)
+    assert (config.temperature, config.thresholds, config.num_labels) == (1.0, None, 3)
+
+
+@pytest.mark.parametrize("change", [{}, {"num_labels": 2}, {"id2label": {0: "a", 1: "b"}}, {"hidden_size": 5}])
+def test_the_same_number_of_labels_keeps_it(change, tmp_path):
+    RNNConfig(**CALIBRATED).save_pretrained(tmp_path)
+    config = RNNConfig.from_pretrained(tmp_path, **change)
+    assert (config.temperature, config.thresholds) == (1.5, [0.25, 1])
+
+
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+LEARN = "Leave it at 1.0, or learn it with transformers_rnn.calibration.fit_calibration."
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temperature": 0}, f"temperature divides the logits and must be a positive number, got 0. {LEARN}"),
+        (
+            {"temperature": float("nan")},
+            f"temperature divides the logits and must be a positive number, got nan. {LEARN}",
+        ),
+        (
+            {"temperature": 2.0, "problem_type": "regression"},
+            "temperature=2.0 belongs to classification, but problem_type is 'regression', whose numbers are not "
+            "probabilities. Leave it at 1.0.",
+        ),
+        ({"thresholds": [0.5]}, "thresholds must be num_labels=2 numbers from 0 to 1, got [0.5]."),
+        ({"thresholds": [0.5, 1.5]}, "thresholds must be num_labels=2 numbers from 0 to 1, got [0.5, 1.5]."),
+        (
+            {"thresholds": [0.5, 0.5], "problem_type": SINGLE},
+            f"thresholds belong to problem_type='{MULTI}', but it is '{SINGLE}'. Leave them out; for one label there "
+            "is abstain_below.",
+        ),
+        (
+            {"abstain_below": 0.5, "problem_type": MULTI},
+            f"abstain_below belongs to problem_type='{SINGLE}', but it is '{MULTI}'. Leave it out; for several labels "
+            "there are thresholds.",
+        ),
+        ({"abstain_below": -0.5}, "abstain_below is a score and must be from 0 to 1, got -0.5."),
+    ],
+)
+def test_calibration_out_of_range(fields, message):
+    with pytest.raises(ValueError, match=whole(message)):
+        RNNConfig(**fields)

@@ -8,11 +8,21 @@ import evaluate
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from processes import run
+from scipy import special, stats
 from sklearn import metrics as sk
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
-from transformers_rnn.metrics import FIGURES, SequenceClassificationMetrics, compute_metrics_for
+from transformers_rnn import RNNConfig
+from transformers_rnn.bootstrap import weighted_figures
+from transformers_rnn.figures import figures_of, read_predictions
+from transformers_rnn.metrics import (
+    FIGURES,
+    SequenceClassificationMetrics,
+    compute_metrics_for,
+    confidence_intervals,
+    evaluate_predictions,
+)
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 RANDOM = np.random.default_rng(0)
@@ -36,17 +46,35 @@ def config(problem_type, *names):
     return SimpleNamespace(problem_type=problem_type, num_labels=len(names), id2label=dict(enumerate(names)))
 
 
-def measure(problem_type, predictions, references, **options):
+def measure(problem_type, predictions, references, scores=None, **options):
+    asked = {} if scores is None else {"prediction_scores": scores}
     return SequenceClassificationMetrics(problem_type, **options).compute(
-        predictions=predictions, references=references
+        predictions=predictions, references=references, **asked
     )
+
+
+def same(figures):
+    """NaN included."""
+    return pytest.approx(figures, rel=1e-12, nan_ok=True)
 
 
 class TestFigures:
     def test_single_label_by_hand(self):
         found = measure(SINGLE, [0, 1, 1, 0], [0, 1, 0, 0], label_names=["ham", "spam"])
         assert found == pytest.approx(
-            {"accuracy": 0.75, "macro_f1": (0.8 + 2 / 3) / 2, "f1_ham": 0.8, "f1_spam": 2 / 3}
+            {
+                "accuracy": 0.75,
+                "macro_f1": (0.8 + 2 / 3) / 2,
+                "micro_f1": 0.75,
+                "weighted_f1": 0.8 * 0.75 + 2 / 3 * 0.25,
+                "matthews": 2 / math.sqrt(12),
+                "precision_ham": 1.0,
+                "recall_ham": 2 / 3,
+                "f1_ham": 0.8,
+                "precision_spam": 0.5,
+                "recall_spam": 1.0,
+                "f1_spam": 2 / 3,
+            }
         )
 
     def test_single_label_by_scikit_learn(self):
@@ -54,12 +82,40 @@ class TestFigures:
         assert measure(SINGLE, predicted, true) == {
             "accuracy": sk.accuracy_score(true, predicted),
             "macro_f1": sk.f1_score(true, predicted, average="macro"),
+            "micro_f1": sk.f1_score(true, predicted, average="micro"),
+            "weighted_f1": sk.f1_score(true, predicted, average="weighted"),
+            "matthews": sk.matthews_corrcoef(true, predicted),
         }
 
+    @pytest.mark.parametrize("width", [2, 4])
+    def test_scores_by_scikit_learn(self, width):
+        true, scores = RANDOM.integers(0, width, 60), special.softmax(RANDOM.normal(size=(60, width)), -1)
+        found = measure(SINGLE, scores.argmax(-1), true, scores)
+        wanted = {"scores": scores, "multi_class": "ovr"} if width > 2 else {"scores": scores[:, 1]}
+        assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(true, wanted.pop("scores"), **wanted))
+        assert found["log_loss"] == pytest.approx(sk.log_loss(true, scores))
+        true = RANDOM.integers(0, 2, (60, width))
+        found = measure(MULTI, scores > 0.5, true, scores)
+        assert found["mean_average_precision"] == pytest.approx(sk.average_precision_score(true, scores))
+
+    def test_expected_calibration_error_by_hand(self):
+        # Two rows in the bin of 0.9 (one right), one in that of 0.6 (right), one in the last (right).
+        scores = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.0, 1.0]]
+        found = measure(SINGLE, [0, 1, 0, 1], [0, 0, 0, 1], scores)
+        assert found["expected_calibration_error"] == pytest.approx((abs(1 - 1.8) + 0.4 + 0) / 4)
+
+    def test_labels_that_do_not_occur_have_no_score(self):
+        scores = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3]])
+        assert measure(SINGLE, [0, 1], [0, 1], scores)["roc_auc"] == 1
+        assert math.isnan(measure(SINGLE, [0, 1], [0, 0], scores)["roc_auc"])
+        assert measure(MULTI, scores > 0.4, [[1, 0, 0], [0, 0, 0]], scores)["mean_average_precision"] == 1
+        assert math.isnan(measure(MULTI, scores > 0.4, np.zeros((2, 3)), scores)["mean_average_precision"])
+
     def test_ignored_rows_do_not_count(self):
-        whole = measure(SINGLE, [0, 1, 2, 1, 2], [0, -100, 2, 0, -100], label_names="abc")
-        kept = measure(SINGLE, [0, 2, 1], [0, 2, 0], label_names="abc")
-        assert whole == kept
+        scores = special.softmax(RANDOM.normal(size=(5, 3)), -1)
+        whole = measure(SINGLE, [0, 1, 2, 1, 2], [0, -100, 2, 0, -100], scores, label_names="abc")
+        kept = measure(SINGLE, [0, 2, 1], [0, 2, 0], scores[[0, 2, 3]], label_names="abc")
+        assert whole == same(kept)
 
     def test_a_class_that_does_not_occur_has_no_f1(self):
         found = measure(SINGLE, [0, 1], [0, 0], label_names=["a", "b", "c"])
@@ -72,9 +128,10 @@ class TestFigures:
         true = [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]]
         predicted = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]]
         found = measure(MULTI, predicted, true, label_names=["a", "b", "c"])
-        assert math.isnan(found.pop("f1_c"))
-        expected = {"subset_accuracy": 0.5, "micro_f1": 0.75, "macro_f1": (0.8 + 2 / 3) / 2, "f1_a": 0.8}
-        assert found == pytest.approx({**expected, "f1_b": 2 / 3})
+        assert all(math.isnan(found.pop(f"{kind}_c")) for kind in ("precision", "recall", "f1"))
+        expected = {"subset_accuracy": 0.5, "micro_f1": 0.75, "macro_f1": (0.8 + 2 / 3) / 2}
+        expected |= {"precision_a": 2 / 3, "recall_a": 1.0, "f1_a": 0.8}
+        assert found == pytest.approx({**expected, "precision_b": 1.0, "recall_b": 0.5, "f1_b": 2 / 3})
 
     def test_multi_label_by_scikit_learn(self):
         true, predicted = RANDOM.integers(0, 2, (40, 4)), RANDOM.integers(0, 2, (40, 4))
@@ -87,7 +144,9 @@ class TestFigures:
     def test_multi_label_with_one_label(self):
         found = measure(MULTI, [[1], [1], [0], [0]], [[1], [0], [0], [0]], label_names=["a"])
         f1 = 2 / 3
-        assert found == pytest.approx({"subset_accuracy": 0.75, "micro_f1": f1, "macro_f1": f1, "f1_a": f1})
+        assert found == pytest.approx(
+            {"subset_accuracy": 0.75, "micro_f1": f1, "macro_f1": f1, "precision_a": 0.5, "recall_a": 1, "f1_a": f1}
+        )
 
     def test_regression_by_hand(self):
         found = measure(REGRESSION, [1.0, 2.0, 4.0], [1.0, 2.0, 3.0])
@@ -127,8 +186,13 @@ class TestFigures:
             assert {type(value) for value in found.values()} == {float}
 
     def test_a_figure_is_added_in_one_line(self, monkeypatch):
+        before = measure(SINGLE, [0, 1], [0, 1])
         monkeypatch.setitem(FIGURES[SINGLE], "kappa", sk.cohen_kappa_score)
-        assert measure(SINGLE, [0, 1], [0, 1]) == {"accuracy": 1.0, "macro_f1": 1.0, "kappa": 1.0}
+        assert measure(SINGLE, [0, 1], [0, 1]) == {**before, "kappa": 1.0}
+
+    def test_a_constant_answer_has_no_matthews_correlation(self):
+        for predicted, true in (([1, 1], [1, 1]), ([1, 1], [0, 1]), ([0, 1], [1, 1])):
+            assert measure(SINGLE, predicted, true)["matthews"] == 0
 
 
 class TestEvaluate:
@@ -161,14 +225,26 @@ class TestEvaluate:
                 return {"rows": len(predictions)}
 
         both = evaluate.combine([SequenceClassificationMetrics(), Rows(keep_in_memory=True)])
-        assert both.compute(predictions=[0, 1], references=[0, 0]) == {"accuracy": 0.5, "macro_f1": 1 / 3, "rows": 2}
+        expected = measure(SINGLE, [0, 1], [0, 0])
+        assert expected["macro_f1"] == 1 / 3
+        assert both.compute(predictions=[0, 1], references=[0, 0]) == {**expected, "rows": 2}
         both.add_batch(predictions=[0, 1], references=[0, 1])
-        assert both.compute() == {"accuracy": 1.0, "macro_f1": 1.0, "rows": 2}
+        assert both.compute() == {**measure(SINGLE, [0, 1], [0, 1]), "rows": 2}
 
     def test_combine_names_the_same_figure_twice(self):
         twice = evaluate.combine({"plain": SequenceClassificationMetrics(), "named": SequenceClassificationMetrics()})
         found = twice.compute(predictions=[0, 1], references=[0, 1])
-        assert sorted(found) == ["named_accuracy", "named_macro_f1", "plain_accuracy", "plain_macro_f1"]
+        assert set(found) == {f"{name}_{figure}" for name in ("named", "plain") for figure in FIGURES[SINGLE]}
+
+    def test_combine_hands_scores_on(self):
+        twice = evaluate.combine({"plain": SequenceClassificationMetrics(), "named": SequenceClassificationMetrics()})
+        found = twice.compute(predictions=[0, 1], references=[0, 1], prediction_scores=[[0.8, 0.2], [0.2, 0.8]])
+        assert found["named_log_loss"] == found["plain_log_loss"] == pytest.approx(-math.log(0.8))
+
+    def test_batches_and_scores_at_the_end(self):
+        metric = SequenceClassificationMetrics()
+        metric.add_batch(predictions=[0, 1], references=[0, 1])
+        assert metric.compute(prediction_scores=np.eye(2))["expected_calibration_error"] == 0
 
     def test_cache_files_on_demand(self, tmp_path):
         metric = SequenceClassificationMetrics(keep_in_memory=False, cache_dir=str(tmp_path / "asked"))
@@ -181,6 +257,25 @@ class TestEvaluate:
         metric = SequenceClassificationMetrics(REGRESSION)
         assert metric.name == "sequence_classification_metrics"
         assert metric.description == "mse, mae, pearson, spearman of a sequence classifier."
+
+
+class TestLoad:
+    """In a fresh process, which may ask no network and has an empty cache."""
+
+    def test_by_the_path_of_the_file(self, tmp_path):
+        program = (
+            "import evaluate, transformers_rnn.metrics as room\n"
+            "metric = evaluate.load(room.__file__, 'multi_label_classification', label_names=['a', 'b'])\n"
+            "print(metric.compute(predictions=[[1, 0]], references=[[1, 0]], prediction_scores=[[0.9, 0.2]]))\n"
+            "print(evaluate.load(room.__file__).compute(predictions=[0, 1], references=[0, 0])['accuracy'])\n"
+        )
+        where = {name: str(tmp_path / name) for name in ("HF_HOME", "HF_MODULES_CACHE", "HF_EVALUATE_CACHE")}
+        printed = run("-W", "error", "-c", program, cwd=tmp_path, **where, HF_EVALUATE_OFFLINE="1")
+        assert "'mean_average_precision': 1.0, 'precision_a': 1.0" in printed
+        assert printed.splitlines()[-1] == "0.5"
+
+    def test_the_name_of_the_variant_is_the_problem_type(self):
+        assert SequenceClassificationMetrics(config_name=REGRESSION).problem_type == REGRESSION
 
 
 WHOLE = "that are whole numbers from 0 to"
@@ -206,6 +301,38 @@ class TestMetricErrors:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
             measure(problem_type, predictions, references, label_names=["a", "b", "c"])
         assert str(caught.value) == f"{problem_type} {message}"
+
+    @pytest.mark.parametrize(
+        ("problem_type", "scores", "message"),
+        [
+            (
+                SINGLE,
+                [[0.5, 0.5]],
+                "prediction_scores must be of shape (2, 3), one probability a label, got (1, 2)",
+            ),
+            (
+                SINGLE,
+                [[2.0, -1.0, 0.0], [1.0, 0.0, 0.0]],
+                "prediction_scores must be probabilities from 0 to 1 that sum to 1 in each row, got -1.0 to 2.0 with "
+                "sums from 1.0 to 1.0. Apply softmax or sigmoid to logits first",
+            ),
+            (
+                SINGLE,
+                [[0.5, 0.5, 0.5], [1.0, 0.0, 0.0]],
+                "prediction_scores must be probabilities from 0 to 1 that sum to 1 in each row, got 0.0 to 1.0 with "
+                "sums from 1.0 to 1.5. Apply softmax or sigmoid to logits first",
+            ),
+            (
+                REGRESSION,
+                [[1.0], [2.0]],
+                "regression has no prediction_scores: its predictions are numbers already. Leave them out",
+            ),
+        ],
+    )
+    def test_scores_that_do_not_fit(self, problem_type, scores, message):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+            measure(problem_type, [0, 1], [0, 1], scores, label_names=["a", "b", "c"])
+        assert str(caught.value) == message
 
     def test_nothing_left_to_measure(self):
         with pytest.raises(ValueError, match=r"^there must be a row to measure, but every reference is -100$"):
@@ -233,13 +360,14 @@ class TestComputeMetricsFor:
     def test_the_largest_logit(self):
         logits = np.array([[2.0, 1.0, 0.0], [0.0, -1.0, -2.0], [0.0, 0.1, 5.0], [9.0, 0.0, 0.0]])
         found = compute_metrics_for(config(SINGLE, "a", "b", "c"))(EvalPrediction(logits, np.array([0, 1, 2, -100])))
-        assert found == measure(SINGLE, [0, 0, 2], [0, 1, 2], label_names="abc")
+        scores = special.softmax(logits[:3], -1)
+        assert found == same(measure(SINGLE, [0, 0, 2], [0, 1, 2], scores, label_names="abc"))
 
     def test_probability_above_one_half(self):
         logits = np.array([[0.1, -0.1], [-3.0, 4.0], [0.0, 0.0]])
         labels = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
         found = compute_metrics_for(config(MULTI, "a", "b"))(EvalPrediction(logits, labels))
-        assert found == measure(MULTI, [[1, 0], [0, 1], [0, 0]], labels, label_names="ab")
+        assert found == measure(MULTI, [[1, 0], [0, 1], [0, 0]], labels, special.expit(logits), label_names="ab")
 
     @pytest.mark.parametrize("shape", [(3,), (3, 1)])
     def test_numbers_as_they_are(self, shape):
@@ -338,3 +466,111 @@ class TestComputeMetricsFor:
         predicted = [int(0.1 * i < 1.0) for i in range(16)]
         expected = measure(SINGLE, predicted, [i % 2 for i in range(16)], label_names=["ham", "spam"])
         assert {f"eval_{name}": value for name, value in expected.items()}.items() <= found.items()
+
+
+def drawn(problem_type, rows=80, width=3, ties=False):
+    """A config, logits and labels of a model that is often right."""
+    generator = np.random.default_rng(rows + width)
+    if problem_type == SINGLE:
+        labels = generator.integers(0, width, rows)
+        true = labels[:, None] == np.arange(width)
+    elif problem_type == MULTI:
+        labels = true = generator.random((rows, width)) < 0.3
+    else:
+        labels = true = generator.normal(size=(rows, width))
+    logits = true * 1.5 + generator.normal(size=(rows, width))
+    return RNNConfig(problem_type=problem_type, num_labels=width), np.round(logits) if ties else logits, labels * 1
+
+
+CASES = [(SINGLE, 2), (SINGLE, 4), (MULTI, 1), (MULTI, 4), (REGRESSION, 1), (REGRESSION, 2)]
+
+
+class TestEvaluatePredictions:
+    def test_temperature_and_thresholds_of_the_config(self):
+        settings, logits, labels = drawn(MULTI)
+        settings.temperature, settings.thresholds = 2.0, [0.2, 0.5, 0.9]
+        scores = special.expit(logits / 2)
+        expected = measure(
+            MULTI, scores > np.array([0.2, 0.5, 0.9]), labels, scores, label_names=["LABEL_0", "LABEL_1", "LABEL_2"]
+        )
+        assert evaluate_predictions(settings, logits, labels) == same(expected)
+        assert evaluate_predictions(settings, torch.tensor(logits), torch.tensor(labels)) == same(expected)
+
+    def test_the_temperature_changes_only_what_needs_scores(self):
+        settings, logits, labels = drawn(SINGLE)
+        before = evaluate_predictions(settings, logits, labels)
+        settings.temperature = 3.0
+        after = evaluate_predictions(settings, logits, labels)
+        changed = {name for name in before if before[name] != after[name]}
+        assert changed <= {"roc_auc", "log_loss", "expected_calibration_error"}
+        assert "log_loss" in changed
+
+
+class TestConfidenceIntervals:
+    @pytest.mark.parametrize(("problem_type", "width"), CASES)
+    @pytest.mark.parametrize("ties", [False, True])
+    def test_weighted_figures_are_those_of_the_resampled_rows(self, problem_type, width, ties):
+        settings, logits, labels = drawn(problem_type, 40, width, ties)
+        found = read_predictions(settings, logits, labels)
+        names = [f"LABEL_{index}" for index in range(width)]
+        rows = [np.arange(40), *np.random.default_rng(0).integers(40, size=(5, 40)), np.zeros(40, int)]
+        weights = np.stack([np.bincount(chosen, minlength=40) for chosen in rows], axis=1).astype(np.float32)
+        weighted = weighted_figures(found, names, weights)
+        for column, chosen in enumerate(rows):
+            parts = [None if part is None else part[chosen] for part in found[1:]]
+            expected = figures_of(found._replace(references=parts[0], predictions=parts[1], scores=parts[2]), names)
+            ours = {name: values[column] for name, values in weighted.items()}
+            assert ours == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
+
+    @pytest.mark.parametrize(("problem_type", "width"), CASES)
+    def test_an_interval_for_every_figure(self, problem_type, width):
+        settings, logits, labels = drawn(problem_type, 80, width)
+        figures = evaluate_predictions(settings, logits, labels)
+        intervals = confidence_intervals(settings, logits, labels, resamples=200)
+        assert list(intervals) == list(figures)
+        assert all(type(limit) is float for interval in intervals.values() for limit in interval)
+        biased = {"expected_calibration_error", "mean_average_precision"}  # resamples have more of it
+        for name in figures.keys() - biased:
+            low, high = intervals[name]
+            assert low <= figures[name] <= high, name
+        assert intervals == same_intervals(confidence_intervals(settings, logits, labels, resamples=200))
+        assert intervals != confidence_intervals(settings, logits, labels, resamples=200, seed=1)
+
+    def test_the_level_and_the_number_of_rows_make_it_wide_or_narrow(self):
+        def width(rows, level):
+            low, high = confidence_intervals(*drawn(SINGLE, rows), level=level)["accuracy"]
+            return high - low
+
+        assert width(100, 0.8) < width(100, 0.99)
+        assert width(1000, 0.95) < width(100, 0.95)
+
+    def test_it_is_that_of_the_binomial_distribution_for_the_accuracy(self):
+        settings, logits, labels = drawn(SINGLE, 400, 2)
+        accuracy = evaluate_predictions(settings, logits, labels)["accuracy"]
+        low, high = confidence_intervals(settings, logits, labels, resamples=4000)["accuracy"]
+        expected = stats.binom.interval(0.95, 400, accuracy)
+        assert [low * 400, high * 400] == pytest.approx(expected, abs=2)
+
+    def test_parts_of_the_resamples_change_nothing(self, monkeypatch):
+        case = drawn(SINGLE, 50)
+        whole = confidence_intervals(*case, resamples=20)
+        monkeypatch.setattr("transformers_rnn.bootstrap._NUMBERS", 50 * 3)
+        assert confidence_intervals(*case, resamples=20) == same_intervals(whole)
+
+    def test_a_figure_that_no_resample_defines(self):
+        settings = RNNConfig(problem_type=SINGLE, num_labels=3)
+        intervals = confidence_intervals(settings, np.eye(3)[[0, 1]], np.array([0, 1]), resamples=20)
+        assert all(map(math.isnan, intervals["f1_LABEL_2"]))
+
+    @pytest.mark.parametrize("level", [0, 1, 95])
+    def test_the_level_is_checked(self, level):
+        with pytest.raises(ValueError, match=rf"^level must be between 0 and 1, such as 0\.95, got {level}$"):
+            confidence_intervals(*drawn(SINGLE), level=level)
+
+    def test_the_number_of_resamples_is_checked(self):
+        with pytest.raises(ValueError, match=r"^resamples must be at least 1, got 0$"):
+            confidence_intervals(*drawn(SINGLE), resamples=0)
+
+
+def same_intervals(intervals):
+    return {name: pytest.approx(limits, rel=1e-6, nan_ok=True) for name, limits in intervals.items()}

@@ -1,5 +1,7 @@
 """What the run saw -> a card that the hub can read."""
 
+import math
+import platform
 import re
 import socket
 from importlib.metadata import version
@@ -8,8 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from huggingface_hub import EvalResult, ModelCard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from processes import ROOT
 
-from transformers_rnn.model_card import write_model_card
+from transformers_rnn.model_card import describe_hardware, write_model_card
+
+GOLDEN = ROOT / "tests" / "model_cards"
 
 
 @pytest.fixture(autouse=True)
@@ -60,17 +67,43 @@ def run_example(path, monkeypatch):
     return code, call
 
 
+def compare(path, golden):
+    """The card and the golden card are the same but for the versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "datasets"))
+    ours = f"Python {platform.python_version()}, {packages}, transformers-rnn {version('transformers-rnn')}"
+    found = path.read_text(encoding="utf-8")
+    assert found.count(ours) == 1
+    assert found.replace(ours, "VERSIONS") == (GOLDEN / golden).read_text(encoding="utf-8")
+
+
 def test_the_whole_card_of_a_text_model(tmp_path):
+    for name in ("learning curves.png", "confusion.png"):
+        (tmp_path / name).touch()
     path = write(
         tmp_path,
+        config=config(id2label={0: "ham", 1: "spam|scam"}),
         title="Spam: yes | no?",
         model_name="someone/spam-lstm",
         description="Tells spam from ham.",
         dataset_license="CC BY 4.0",
         dataset_sizes={"train": 4457, "test": 1117},
-        metrics={"accuracy": 0.98765432, "macro_f1": 1e-05},
+        label_counts={"train": {"ham": 4000, "spam|scam": 457}, "test": {"ham": 1117}},
+        dataset_notes="Split by seed 0; 12 duplicates were left out.",
+        metrics={"accuracy": 0.98765432, "macro_f1": 1e-05, "f1_ham": 0.5, "f1_spam|scam": 0.25, "recall_ham": 1},
+        intervals={"accuracy": (0.97, 0.99123456), "f1_ham": (0.4, 0.6), "macro_f1": (math.nan, math.nan)},
+        split="test",
         num_parameters=123456,
-        training={"arguments": {"learning_rate": 1e-3, "seed": 0}, "seconds": 12.34, "command": "python spam.py"},
+        training={"arguments": {"learning_rate": 1e-3}, "seconds": 421.2, "command": "python spam.py"},
+        seed=3,
+        hardware="two cores of a laptop",
+        watts=15,
+        calibration={
+            "temperature": 1.31,
+            "abstain_below": 0.8,
+            "fitted_on": "validation",
+            "coverage": [(0.5, 1.0, 0.987), (0.8, 0.951, 0.994)],
+        },
+        pictures={"learning curves.png": "Learning\ncurves", "confusion.png": "Confusion [of the test split]"},
         example_input="FREE prize",
         limits="English only.",
         tags=["spam"],
@@ -78,95 +111,32 @@ def test_the_whole_card_of_a_text_model(tmp_path):
         license="apache-2.0",
     )
     assert path == tmp_path / "README.md"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "transformers-rnn"))
-    assert (
-        path.read_text(encoding="utf-8")
-        == f"""\
----
-language: en
-library_name: transformers
-license: apache-2.0
-metrics:
-- accuracy
-- f1
-pipeline_tag: text-classification
-tags:
-- transformers-rnn
-- lstm
-- spam
-model-index:
-- name: someone/spam-lstm
-  results:
-  - task:
-      type: text-classification
-      name: Text Classification
-    dataset:
-      name: SMS Spam
-      type: SMS Spam
-    metrics:
-    - type: accuracy
-      value: 0.98765432
-      name: accuracy
-    - type: f1
-      value: 1.0e-05
-      name: macro_f1
----
+    compare(path, "text.md")
 
-# Spam: yes | no?
 
-Tells spam from ham.
-
-A bidirectional LSTM with 2 layers of hidden size 32, `mean` pooling over the steps and a linear classifier. \
-It reads token ids from a vocabulary of 5000, embedded in 16 numbers. 123,456 parameters.
-
-It answers with one of 2 labels: `ham`, `spam`.
-
-## Data
-
-SMS Spam (licence: CC BY 4.0).
-
-| split | sequences |
-|---|---|
-| train | 4457 |
-| test | 1117 |
-
-## Training
-
-With {packages}, in 12.3 seconds.
-
-| argument | value |
-|---|---|
-| learning_rate | 0.001 |
-| seed | 0 |
-
-```bash
-python spam.py
-```
-
-## Metrics
-
-| metric | value |
-|---|---|
-| accuracy | 0.98765 |
-| macro_f1 | 1e-05 |
-
-## How to load it
-
-With the packages `transformers` and `transformers-rnn` installed:
-
-```python
-import transformers_rnn  # registers the model with Transformers
-from transformers import pipeline
-
-classifier = pipeline("text-classification", model="someone/spam-lstm")
-print(classifier("FREE prize"))
-```
-
-## Limits
-
-English only.
-"""
+def test_the_whole_card_of_a_vector_model(tmp_path):
+    (tmp_path / "modeling_rnn.py").touch()
+    path = write(
+        tmp_path,
+        title="Emotions of a voice",
+        dataset_name="Voices",
+        dataset_id="someone/voices",
+        config=config(
+            vocab_size=None,
+            cell_type="gru",
+            num_hidden_layers=1,
+            bidirectional=False,
+            problem_type="multi_label_classification",
+            num_labels=3,
+            id2label={0: "anger", 1: "joy", 2: "fear"},
+        ),
+        metrics={"subset_accuracy": 0.5, "mean_average_precision": math.nan},
+        calibration={"thresholds": [0.5, 0.25, 0.125]},
+        training={"seconds": 9000},
+        energy=12.345,
+        energy_method="measured with RAPL",
     )
+    compare(path, "vectors.md")
 
 
 def test_the_hub_reads_the_results_back(tmp_path):
@@ -230,7 +200,7 @@ def test_the_least_card(tmp_path):
     }
     assert section(path, "Data") == "SMS Spam."
     assert section(path, "Metrics") == "Not measured."
-    assert section(path, "Training").startswith("With torch ")
+    assert re.fullmatch(r"With Python [^ ]+, torch .+\.", section(path, "Training"))
     assert section(path, "Limits") == (
         "The figures hold for the data named above; how the model does on other data was not measured."
     )
@@ -238,7 +208,8 @@ def test_the_least_card(tmp_path):
 
 def test_an_undefined_figure_is_shown_but_not_in_the_metadata(tmp_path):
     path = write(tmp_path, metrics={"accuracy": 0.5, "f1_spam": float("nan"), "mse": float("inf")})
-    assert "| f1_spam | undefined |\n| mse | undefined |" in section(path, "Metrics")
+    assert "| mse | undefined |" in section(path, "Metrics")
+    assert "| spam | undefined |" in section(path, "Metrics")
     assert [result.metric_name for result in ModelCard.load(path).data.eval_results] == ["accuracy"]
 
 
@@ -263,6 +234,82 @@ def test_what_it_answers(tmp_path, changes, answer):
     assert section(write(tmp_path, config=config(**changes)), "Spam").endswith(answer)
 
 
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1).filter(str.strip)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(title=WORDS, data=WORDS, labels=st.lists(WORDS, min_size=2, max_size=4, unique=True), value=st.floats(0, 1))
+def test_whatever_it_is_called_the_hub_reads_it(tmp_path, title, data, labels, value):
+    metrics = {"accuracy": value} | {f"f1_{label}": value / 2 for label in labels}
+    path = write(
+        tmp_path,
+        title=title,
+        dataset_name=data,
+        description=data,
+        config=config(num_labels=len(labels), id2label=dict(enumerate(labels))),
+        metrics=metrics,
+        intervals={"accuracy": (0.0, 1.0)},
+        label_counts={"train": dict.fromkeys(labels, 3)},
+        dataset_notes=title,
+        limits=data,
+    )
+    card = ModelCard.load(path)
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results} == metrics
+    assert {result.dataset_name for result in card.data.eval_results} == {data}
+    assert card.data.model_name == title
+    assert card.text.count(" | 3 |\n") == len(labels)
+
+
+def test_long_lists_are_cut(tmp_path):
+    names = [f"name {index}" for index in range(60)]
+    path = write(
+        tmp_path,
+        config=config(num_labels=60, id2label=dict(enumerate(names))),
+        label_counts={"train": {name: index + 1 for index, name in enumerate(names)}},
+        calibration={"coverage": [(index / 100, 1 - index / 100, 0.9) for index in range(100)]},
+    )
+    assert section(path, "Spam").endswith("`name 49` and 10 more.")
+    counts = section(path, "Data")
+    assert counts.count("\n| name ") == 50
+    assert "| name 59 | 60 |\n| name 58 | 59 |" in counts
+    assert counts.endswith("These are the 50 most frequent of 60 labels.")
+    assert section(path, "Probabilities").count("%") == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, ""),
+        ({"training": {"seconds": 12.34}}, "It took 12.3 seconds. The energy was not measured."),
+        ({"hardware": "a phone"}, "On a phone."),
+        (
+            {"training": {"seconds": 600}, "hardware": "a phone"},
+            "It took 10.0 minutes on a phone. The energy was not ",
+        ),
+        ({"energy": 3, "energy_method": "a meter"}, "Energy: 3 Wh (a meter)."),
+        (
+            {"training": {"seconds": 3600}, "watts": 10},
+            "It took 60.0 minutes. Energy: about 10 Wh, estimated as the time at a stated power of 10 W, not ",
+        ),
+    ],
+)
+def test_time_and_energy(tmp_path, changes, text):
+    _, _, found = section(write(tmp_path, **changes), "Training").partition("\n\n")
+    assert found.startswith(text)
+    assert bool(found) == bool(text)
+
+
+def test_probabilities_are_spoken_of_where_there_are_some(tmp_path):
+    assert section(write(tmp_path), "Probabilities") == (
+        "They are as the model gives them: no temperature, no thresholds and no abstention were fitted."
+    )
+    assert "Probabilities" not in write(tmp_path, config=config(problem_type="regression")).read_text("utf-8")
+
+
+def test_the_hardware_of_this_process():
+    assert re.fullmatch(r".+, \d+ of \d+ cores", describe_hardware())
+
+
 def test_an_older_card_is_written_over(tmp_path):
     (tmp_path / "README.md").write_text("# An older card", encoding="utf-8")
     assert "older card" not in write(tmp_path).read_text(encoding="utf-8")
@@ -282,6 +329,13 @@ def test_no_directory(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_no_picture(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write(tmp_path, pictures={"none.png": "Nothing"})
+    assert str(caught.value) == f"pictures must be files in {tmp_path}, but there is no none.png"
+    assert not (tmp_path / "README.md").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -292,6 +346,24 @@ def test_no_directory(tmp_path):
             ValueError,
             "training may hold arguments, seconds, command, got also args, second",
         ),
+        (
+            {"calibration": {"threshold": 0.5}},
+            ValueError,
+            "calibration may hold temperature, thresholds, abstain_below, coverage, fitted_on, got also threshold",
+        ),
+        (
+            {"calibration": {"thresholds": [0.5]}},
+            ValueError,
+            "thresholds must be one for each of 2 labels, got [0.5]",
+        ),
+        ({"intervals": {"f1": (0, 1)}}, ValueError, "intervals must be of the metrics accuracy, got also f1"),
+        ({"energy": 3}, ValueError, "energy in Wh and energy_method go together, got 3 and None"),
+        (
+            {"energy_method": "a meter"},
+            ValueError,
+            "energy in Wh and energy_method go together, got None and 'a meter'",
+        ),
+        ({"watts": 3}, ValueError, "watts need training['seconds'] for an estimate, and no energy beside it"),
     ],
 )
 def test_errors(tmp_path, changes, error, message):

@@ -307,7 +307,7 @@ def test_truncation() -> None:
 def test_unknown_parameters_are_refused(pipe: Any) -> None:
     message = (
         r"^SequenceClassificationPipeline has no parameter 'topk'\. It knows top_k, function_to_apply, truncation, "
-        r"max_length, batch_size and num_workers\.$"
+        r"max_length, threshold, abstain_below, batch_size and num_workers\.$"
     )
     with pytest.raises(TypeError, match=message):
         pipe(ONE, topk=2)

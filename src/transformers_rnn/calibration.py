@@ -1,0 +1,163 @@
+"""Validation logits -> scores that can be trusted, labels worth giving, and when to give no answer.
+
+Everything learned here is stored in the config and applied by both pipelines and the metrics; the model's logits stay
+what they are.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, read_predictions, scores_of
+
+RARE = 10  # fewer rows than this with (or without) a label say too little for a threshold of its own
+POINTS = 20  # of a coverage curve
+
+
+class CoveragePoint(NamedTuple):
+    """What `abstain_below` does: which share of the rows is answered, and how many of these answers are right."""
+
+    abstain_below: float
+    coverage: float
+    accuracy: float
+
+
+def fit_calibration(config: Any, logits: Any, labels: Any) -> None:
+    """Learn `config.temperature`, and for several labels `config.thresholds`, from validation rows.
+
+    The temperature (Guo et al., 2017) is the one with the lowest log loss; it changes no decision for a single label.
+    True labels count as a little less than sure (Platt, 1999), so that it stays finite where every row is right. It
+    stays at 1 where no other lowers the loss.
+
+    The threshold of a label is the one with the highest F1; where 10 rows do not have (or lack) the label, the one
+    with the highest micro F1 of all labels. Regression has nothing to calibrate and is left as it is.
+
+    Use rows that the model was not trained on, and fit again after any further training.
+
+    Args:
+        config: With `problem_type`, `num_labels`, and the fields to write.
+        logits: (B, L).
+        labels: (B,) for a single label, -100 for rows to leave out; zeros and ones (B, L) for several.
+
+    Raises:
+        ValueError: Logits or labels that do not fit the config, or logits that are not finite.
+    """
+    found = read_predictions(config, logits, labels)
+    if found.scores is None:
+        return
+    logits = np.asarray(logits, dtype=np.float64)
+    if found.problem_type == SINGLE:
+        logits = logits[np.asarray(labels) != IGNORED]
+    config.temperature = _temperature(found, logits)
+    if found.problem_type == MULTI:
+        scores = scores_of(MULTI, logits, config.temperature)
+        config.thresholds = _thresholds(found.references.astype(bool), np.asarray(scores))
+
+
+def coverage_curve(config: Any, logits: Any, labels: Any, *, points: int = POINTS) -> list[CoveragePoint]:
+    """What answering only the rows with the highest scores would give, from all rows down to the surest few.
+
+    Args:
+        config: Of a single-label model; its temperature is used, its `abstain_below` is not.
+        logits: (B, L).
+        labels: (B,), -100 for rows to leave out.
+        points: At how many equal steps of coverage, the first being 1. Equal scores can make it fewer.
+
+    Raises:
+        ValueError: Another problem type, or logits or labels that do not fit.
+    """
+    thresholds, sizes, accuracies = _coverage(config, logits, labels)
+    wanted = sizes[-1] * np.arange(1, points + 1) / points
+    chosen = np.unique(np.searchsorted(sizes, wanted - 1e-9))[::-1]
+    return [
+        CoveragePoint(float(thresholds[index]), float(sizes[index] / sizes[-1]), float(accuracies[index]))
+        for index in chosen
+    ]
+
+
+def find_abstain_below(config: Any, logits: Any, labels: Any, *, accuracy: float) -> float:
+    """The `abstain_below` that answers as many rows as it can with at least this accuracy.
+
+    On these rows, which should be many and not those of training; store it as `config.abstain_below`.
+
+    Args:
+        config: Of a single-label model; its temperature is used.
+        logits: (B, L).
+        labels: (B,), -100 for rows to leave out.
+        accuracy: The share of right answers among those given, from 0 to 1.
+
+    Raises:
+        ValueError: No share of the rows is answered with this accuracy, or as [`coverage_curve`].
+    """
+    if not 0 <= accuracy <= 1:
+        raise ValueError(f"accuracy must be from 0 to 1, got {accuracy}")
+    thresholds, sizes, accuracies = _coverage(config, logits, labels)
+    reached = np.flatnonzero(accuracies >= accuracy)
+    if not len(reached):
+        best = int(accuracies.argmax())
+        raise ValueError(
+            f"no share of these rows is answered with an accuracy of {accuracy}: the best is {accuracies[best]:.4g}, "
+            f"on {sizes[best]} of {sizes[-1]} rows. Ask for less"
+        )
+    return float(thresholds[reached[-1]])
+
+
+def _coverage(config: Any, logits: Any, labels: Any) -> tuple[Array, Array, Array]:
+    """For every number of rows that can be answered, surest first: `abstain_below`, that number, the accuracy."""
+    found = read_predictions(config, logits, labels)
+    if found.problem_type != SINGLE or found.scores is None:
+        raise ValueError(
+            f"abstaining needs {SINGLE}, but the problem is {found.problem_type}. For several labels there are "
+            "thresholds, see fit_calibration"
+        )
+    scores = found.scores.max(-1)
+    order = np.argsort(-scores, kind="stable")
+    scores, correct = scores[order], (found.predictions == found.references)[order]
+    sizes = np.flatnonzero(np.r_[scores[1:] < scores[:-1], True]) + 1  # equal scores are answered together
+    lowest = scores[sizes - 1]
+    thresholds = np.r_[(lowest[:-1] + lowest[1:]) / 2, 0.0]
+    return thresholds, sizes, np.cumsum(correct)[sizes - 1] / sizes
+
+
+def _temperature(found: Predictions, logits: Array) -> float:
+    """The temperature with the lowest log loss, which is convex in its inverse."""
+    true = found.references
+    if found.problem_type == SINGLE:
+        doubt = 1 / (len(true) + 2)
+        targets = np.full(logits.shape, doubt / max(1, logits.shape[1] - 1))
+        targets[np.arange(len(true)), true] = 1 - doubt
+    else:
+        positive = true.sum(0)
+        targets = np.where(true, (positive + 1) / (positive + 2), 1 / (len(true) - positive + 2))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        if found.problem_type == SINGLE:
+            return float(np.mean(logsumexp(scaled, axis=-1) - (targets * scaled).sum(-1)))
+        return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
+
+    best = minimize_scalar(loss, bounds=(np.log(1e-2), np.log(1e2)), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(best.x)) if best.fun < loss(0.0) - 1e-12 else 1.0
+
+
+def _thresholds(true: Array, scores: Array) -> list[float]:
+    shared = _best_threshold(true.ravel(), scores.ravel())
+    common = np.minimum(true.sum(0), (~true).sum(0)) >= RARE
+    return [
+        _best_threshold(has, score) if enough else shared
+        for has, score, enough in zip(true.T, scores.T, common, strict=True)
+    ]
+
+
+def _best_threshold(true: Array, scores: Array) -> float:
+    """Halfway between the two scores where cutting gives the highest F1; 0.5 where nothing is true."""
+    if not true.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(true[order])
+    sizes = np.flatnonzero(np.r_[scores[1:] < scores[:-1], True]) + 1
+    f1 = 2 * hits[sizes - 1] / (sizes + hits[-1])
+    cut = sizes[int(f1.argmax())]
+    return float((scores[cut - 1] + (scores[cut] if cut < len(scores) else 0.0)) / 2)

@@ -1,0 +1,78 @@
+"""Labelled rows -> what the model reads, by a tokenizer or feature extractor that the training split teaches."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain, islice
+from typing import Any, TypeAlias
+
+import numpy as np
+from datasets import Dataset, IterableDataset
+from transformers import PreTrainedTokenizerBase
+
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .labelled_data import LabelledData
+from .recipe import Recipe, choose_recipe
+from .tokenization import train_tokenizer
+
+Split: TypeAlias = Dataset | IterableDataset
+SAMPLE = 2_000  # rows that a recipe looks at
+
+
+def recipe_for(data: LabelledData) -> Recipe:
+    """The recipe for these splits: see [`choose_recipe`]."""
+    train, validation = data.splits["train"], data.splits.get("validation")
+    seen = list(islice(iter(train), SAMPLE))
+    return choose_recipe(
+        len(train) if isinstance(train, Dataset) else None,
+        len(validation) if isinstance(validation, Dataset) else None,
+        data.problem_type,
+        texts=[row["text"] for row in seen] if data.reads_text else None,
+        lengths=None if data.reads_text else [len(row["input_features"]) for row in seen],
+    )
+
+
+def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
+    """Learn a tokenizer, or the scale of the vectors, from the training split.
+
+    Args:
+        data: The splits.
+        recipe: Its choices.
+        options: Further choices for `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
+    """
+    train = data.splits["train"]
+    if data.reads_text:
+        return train_tokenizer(
+            _texts(train), **{"max_length": recipe.max_length, **recipe.tokenizer, **(options or {})}
+        )
+    extractor = SequenceVectorFeatureExtractor(
+        **{"feature_size": data.feature_size, "max_length": recipe.max_length, **(options or {})}
+    )
+    return extractor.fit(row["input_features"] for row in train.with_format("numpy"))
+
+
+def encode(split: Split, processor: Any) -> Split:
+    """Turn a split's texts or vectors into the columns that the model reads, beside `labels`.
+
+    A text without any token becomes one unknown token: it has to be answered somehow.
+    """
+    names = list(split.column_names or next(iter(split)))
+    given = [name for name in names if name != "labels"]
+    if isinstance(processor, PreTrainedTokenizerBase):
+        return split.map(partial(_encode_texts, tokenizer=processor), batched=True, remove_columns=given)
+    split = split.with_format("numpy")
+    return split.map(partial(_encode_vectors, extractor=processor), batched=True, batch_size=256).with_format("numpy")
+
+
+def _encode_texts(batch: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    pair = batch.get("text_pair")
+    ids = tokenizer(batch["text"], None if pair is None else list(pair), truncation=True)["input_ids"]
+    return {"input_ids": [row or [tokenizer.unk_token_id] for row in ids]}
+
+
+def _encode_vectors(batch: Mapping[str, Any], extractor: SequenceVectorFeatureExtractor) -> dict[str, Any]:
+    return {"input_features": extractor([np.asarray(row) for row in batch["input_features"]])["input_features"]}
+
+
+def _texts(split: Split) -> Iterator[str]:
+    columns = [name for name in ("text", "text_pair") if name in (split.column_names or ("text",))]
+    return chain.from_iterable((row[name] for name in columns) for row in split)

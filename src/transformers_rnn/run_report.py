@@ -1,0 +1,178 @@
+"""What a finished run leaves beside the weights: calibration, metrics, pictures and the model card."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import Trainer
+from transformers.utils import logging
+
+from .calibration import coverage_curve
+from .figures import read_predictions
+from .labelled_data import LabelledData
+from .metrics import confidence_intervals, evaluate_predictions
+from .model_card import describe_hardware, write_model_card
+from .pictures import (
+    draw_confusion_matrix,
+    draw_coverage,
+    draw_learning_curves,
+    draw_length_accuracy,
+    draw_regression,
+    draw_reliability,
+)
+
+logger = logging.get_logger(__name__)
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+TOLD = (  # what the card tells of the arguments
+    "learning_rate", "lr_scheduler_type", "warmup_steps", "num_train_epochs", "max_steps", "optim", "weight_decay",
+    "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "metric_for_best_model",
+)  # fmt: skip
+TOLD_FIELDS = ("embedding_dropout", "hidden_dropout", "classifier_dropout")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered to the rows of a split, in their order.
+
+    Args:
+        split: Its name.
+        logits: (B, L).
+        labels: (B,) or (B, L).
+        lengths: T_i of each row.
+    """
+
+    split: str
+    logits: NDArray[Any]
+    labels: NDArray[Any]
+    lengths: NDArray[Any]
+
+
+def config_of(trainer: Trainer) -> Any:
+    """The config of a trainer's model."""
+    return trainer.model.config  # type: ignore[union-attr]
+
+
+def answer(trainer: Trainer, name: str, rows: Any) -> Answers:
+    """Run a trainer's model over encoded rows and return its logits in their order.
+
+    `Trainer.predict` gives them in the order of its sampler, which for grouping by length is not that of the rows.
+    """
+    key = trainer.model.main_input_name  # type: ignore[union-attr]
+    lengths = np.array([len(row[key]) for row in rows])
+    order = np.argsort(lengths, kind="stable") if hasattr(rows, "select") else None
+    with _in_order(trainer):
+        output = trainer.predict(rows if order is None else rows.select(order), metric_key_prefix=name)
+    back = np.arange(len(lengths)) if order is None else np.argsort(order)
+    return Answers(name, np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back], lengths)
+
+
+@contextmanager
+def _in_order(trainer: Trainer) -> Iterator[None]:
+    before = trainer.args.train_sampling_strategy
+    trainer.args.train_sampling_strategy = "sequential"
+    try:
+        yield
+    finally:
+        trainer.args.train_sampling_strategy = before
+
+
+def measure(config: Any, answers: Answers) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """All metrics of a split and their 95 % intervals."""
+    metrics = evaluate_predictions(config, answers.logits, answers.labels)
+    intervals = confidence_intervals(config, answers.logits, answers.labels)
+    return metrics, {name: pair for name, pair in intervals.items() if name in metrics and np.isfinite(pair).all()}
+
+
+def draw_pictures(directory: Path, config: Any, answers: Answers | None, state: Any) -> dict[str, str]:
+    """Draw what the answers and the log show; without matplotlib nothing is drawn, and said how to get it.
+
+    Returns:
+        File name -> what it shows, as the card takes it.
+    """
+    try:
+        return dict(_draw(directory, config, answers, state))
+    except ModuleNotFoundError as error:
+        logger.warning(f"No pictures in {directory}: {error}")
+        return {}
+
+
+def _draw(directory: Path, config: Any, answers: Answers | None, state: Any) -> Iterator[tuple[str, str]]:
+    if any("loss" in row or "eval_loss" in row for row in state.log_history):
+        draw_learning_curves(
+            state.log_history, directory / "learning_curves.png", kept_step=state.best_global_step or None
+        )
+        yield "learning_curves.png", "Learning curves"
+    if answers is None:
+        return
+    found = read_predictions(config, answers.logits, answers.labels)
+    true, predicted = found.references, found.predictions
+    kept = answers.labels != -100 if found.problem_type == SINGLE else np.ones(len(answers.lengths), bool)
+    if found.problem_type == REGRESSION:
+        draw_regression(true, predicted, directory / "regression.png")
+        yield "regression.png", f"Predicted against true values, {answers.split} set"
+        errors = np.abs(true - predicted).reshape(len(true), -1).mean(1)
+    else:
+        names = [config.id2label[index] for index in range(config.num_labels)]
+        draw_confusion_matrix(true, predicted, names, directory / "confusion_matrix.png")
+        yield "confusion_matrix.png", f"Which label is taken for which, {answers.split} set"
+        draw_reliability(np.asarray(found.scores), true, directory / "reliability.png")
+        yield "reliability.png", f"How right the model is against how sure it is, {answers.split} set"
+        errors = (true == predicted).reshape(len(true), -1).all(1)
+    if len(np.unique(answers.lengths[kept])) > 1:
+        draw_length_accuracy(answers.lengths[kept], errors, directory / "length_accuracy.png")
+        yield "length_accuracy.png", f"How right the model is on short and long sequences, {answers.split} set"
+    if found.problem_type == SINGLE:
+        curve = coverage_curve(config, answers.logits, answers.labels)
+        draw_coverage([p.coverage for p in curve], [p.accuracy for p in curve], directory / "coverage.png")
+        yield "coverage.png", f"How right the model is if it may abstain, {answers.split} set"
+
+
+def write_card(
+    trainer: Trainer,
+    data: LabelledData,
+    answers: Answers | None,
+    measured: tuple[Mapping[str, float], Mapping[str, tuple[float, float]]],
+    seconds: float,
+    pictures: Mapping[str, str],
+    given: Mapping[str, Any],
+) -> Path:
+    """Write the model card of a finished run; what is `given` stands before what the run knows."""
+    directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
+    told = {name: getattr(trainer.args, name) for name in TOLD} | {name: getattr(config, name) for name in TOLD_FIELDS}
+    told |= {name: value for name, value in config.loss_choices.items() if value}
+    calibrated = "validation" in data.splits and data.problem_type != REGRESSION
+    calibration: dict[str, Any] = {}
+    if calibrated:
+        calibration = {"temperature": config.temperature, "fitted_on": "validation"}
+        calibration |= {"thresholds": config.thresholds} if config.thresholds else {}
+        calibration |= {"abstain_below": config.abstain_below} if config.abstain_below else {}
+        if answers is not None and data.problem_type == SINGLE:
+            calibration["coverage"] = [
+                tuple(p) for p in coverage_curve(config, answers.logits, answers.labels, points=5)
+            ]
+    script = Path(sys.argv[0])
+    command = shlex.join(["python", script.name, *sys.argv[1:]]) if script.suffix == ".py" else None
+    known = {
+        "title": directory.resolve().name,
+        "dataset_name": "A labelled table",
+        "dataset_sizes": data.report.rows,
+        "label_counts": data.report.class_counts,
+        "dataset_notes": " ".join(data.report.decisions),
+        "split": None if answers is None else answers.split,
+        "num_parameters": trainer.model.num_parameters(),  # type: ignore[union-attr, operator]
+        "training": {"arguments": told, "seconds": seconds, **({"command": command} if command else {})},
+        "calibration": calibration,
+        "seed": trainer.args.seed,
+        "hardware": describe_hardware(),
+    }
+    metrics, intervals = measured
+    return write_model_card(
+        directory, metrics=metrics, intervals=intervals, pictures=pictures, config=config, **{**known, **given}
+    )

@@ -1,0 +1,238 @@
+"""A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model
+from transformers import (
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from .calibration import fit_calibration
+from .checkpoints import (
+    STATE,
+    Stopwatch,
+    claim_directory,
+    describe_run,
+    fingerprint,
+    has_ended,
+    last_checkpoint,
+    remove_checkpoints,
+    seconds_of,
+)
+from .configuration_rnn import RNNConfig
+from .encoding import encode, learn_processor, recipe_for
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .labelled_data import LabelledData, load_labelled_data
+from .metrics import compute_metrics_for
+from .modeling_rnn import RNNForSequenceClassification
+from .recipe import Recipe
+from .run_choices import loss_fields, sort_choices, training_arguments
+from .run_report import answer, config_of, draw_pictures, measure, write_card
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What [`train_classifier`] returns.
+
+    Args:
+        directory: The saved directory.
+        model: The best model, calibrated, in evaluation mode.
+        processing_class: Its tokenizer or feature extractor.
+        metrics: Of the test set, or of the validation set where there is none; empty without both.
+        intervals: The 95 % confidence interval of each metric.
+        data: The splits that were used.
+        trainer: The host's trainer, for what else it can do.
+    """
+
+    directory: Path
+    model: RNNForSequenceClassification
+    processing_class: Any
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    data: LabelledData
+    trainer: Trainer
+
+
+def train_classifier(
+    data: Any,
+    output_dir: str | Path,
+    *,
+    args: TrainingArguments | Mapping[str, Any] | None = None,
+    processing_class: Any = None,
+    processing_options: Mapping[str, Any] | None = None,
+    class_weights: str | Sequence[float] | None = None,
+    pos_weight: str | Sequence[float] | None = None,
+    early_stopping_patience: int | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume: bool = True,
+    card: Mapping[str, Any] | None = None,
+    **choices: Any,
+) -> TrainingResult:
+    """Train a classifier of texts or vectors, from a labelled table to a directory to keep, load and show.
+
+    Whatever is left open is chosen from the data (see [`choose_recipe`]). The directory gets the best model of the
+    run with a temperature and thresholds fitted on the validation set, its tokenizer or feature extractor, the
+    metrics as JSON (`all_results.json`, as the host's scripts write it), pictures, and a model card.
+
+    Killed at any moment and called again with the same arguments, it goes on from the last whole checkpoint and ends
+    with the same weights as if nothing had happened. The checkpoints are removed when everything is saved, unless
+    `save_total_limit` was given.
+
+    Args:
+        data: A [`LabelledData`], or whatever [`load_labelled_data`] takes.
+        output_dir: The directory.
+        args: A `TrainingArguments` is taken as it is, without a recipe; a mapping is a recipe's arguments to replace.
+        processing_class: A tokenizer or feature extractor to use; `None`: one is learned from the training split.
+        processing_options: Arguments for what learns it, `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
+        class_weights: Factors of the loss of each class, or `"balanced"`: n / (L * n_c), with a mean of 1 over the
+            training rows.
+        pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
+            row with it.
+        early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
+        callbacks: Further callbacks of the host.
+        resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
+        card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
+        **choices: By name, any field of [`RNNConfig`], any argument of the host's `TrainingArguments`, and, if `data`
+            is not loaded yet, any option of [`load_labelled_data`] (`seed` goes to both).
+
+    Raises:
+        TypeError: A name that is none of these.
+        ValueError: Data, fields or arguments that do not fit; checkpoints of another run in `output_dir`.
+    """
+    options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
+    if not isinstance(data, LabelledData):
+        data = load_labelled_data(data, **options)
+    recipe = recipe_for(data)
+    arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
+    processor = processing_class or learn_processor(data, recipe, processing_options)
+    splits = {name: encode(split, processor) for name, split in data.splits.items()}
+    config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
+    config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})
+    set_seed(arguments.seed)
+    model = RNNForSequenceClassification(config)
+    patience = _patience(early_stopping_patience, recipe, arguments)
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits.get("validation"),
+        processing_class=processor,
+        compute_metrics=compute_metrics_for(config),
+        callbacks=[Stopwatch(), *([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
+    )
+    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience)
+    _train(trainer, run, patience, resume)
+    metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), card or {})
+    if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
+        remove_checkpoints(Path(output_dir))
+    return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
+
+
+def evaluate_classifier(
+    directory: str | Path, data: Any, split: str | None = None, **options: Any
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Measure a saved classifier on labelled data.
+
+    Args:
+        directory: Where it was saved, or its name on the hub.
+        data: A [`LabelledData`], or whatever [`load_labelled_data`] takes.
+        split: Which split; `None`: the test set, or the validation set where there is none.
+        **options: Those of [`load_labelled_data`].
+
+    Returns:
+        All metrics, and their 95 % intervals.
+
+    Raises:
+        ValueError: Labels that are not the model's, or no such split.
+    """
+    model = RNNForSequenceClassification.from_pretrained(directory)
+    config = model.config
+    names = [config.id2label[index] for index in range(config.num_labels)]
+    if not isinstance(data, LabelledData):
+        known: dict[str, Any] = {"problem_type": config.problem_type}
+        if config.problem_type != "regression":
+            known["label_names"] = names
+        data = load_labelled_data(data, **{**known, **options})
+    if list(data.label_names) != names:
+        raise ValueError(
+            f"The labels of the data, {list(data.label_names)}, are not those of the model, {names}. Load the data "
+            "with label_names=, in the order of the model."
+        )
+    split = split or ("test" if "test" in data.splits else "validation")
+    if split not in data.splits:
+        raise ValueError(f"There is no split {split!r} among {', '.join(map(repr, data.splits))}. Name one of them.")
+    kind = AutoTokenizer if data.reads_text else SequenceVectorFeatureExtractor
+    processor = kind.from_pretrained(directory)
+    arguments = TrainingArguments(
+        str(directory),
+        per_device_eval_batch_size=128,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+    )
+    trainer = Trainer(model, arguments, processing_class=processor)
+    return measure(config, answer(trainer, split, encode(data.splits[split], processor)))
+
+
+def _finish(
+    trainer: Trainer, splits: Mapping[str, Any], data: LabelledData, seconds: float, card: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
+    directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
+    measured: tuple[dict[str, float], dict[str, tuple[float, float]]] = ({}, {})
+    answers = None
+    for name in ("validation", "test"):
+        if name not in splits:
+            continue
+        answers = answer(trainer, name, splits[name])
+        if name == "validation":
+            fit_calibration(config, answers.logits, answers.labels)
+        measured = measure(config, answers)
+        prefix = "eval" if name == "validation" else name
+        trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
+    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": data.report.rows.get("train")})
+    trainer.save_model()
+    trainer.save_state()
+    write_card(
+        trainer, data, answers, measured, seconds, draw_pictures(directory, config, answers, trainer.state), card
+    )
+    return measured
+
+
+def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resume: bool) -> None:
+    """Train, from the last whole checkpoint of the same run if there is one; the best model is in the trainer then."""
+    directory = Path(str(trainer.args.output_dir))
+    told = trainer.args.resume_from_checkpoint
+    if not resume:
+        remove_checkpoints(directory)
+    checkpoint = None if trainer.args.save_only_model else last_checkpoint(directory)
+    claim_directory(directory, run, checkpoint is not None and told is None)
+    if told is not None:
+        checkpoint = Path(told)
+    if checkpoint is None or not has_ended(checkpoint, patience):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return
+    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")  # type: ignore[arg-type]
+
+
+def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:
+    if data.reads_text:
+        return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
+    return {"input_size": data.feature_size}
+
+
+def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
+    if not arguments.load_best_model_at_end or given == 0:
+        return None
+    return recipe.patience if given is None else given

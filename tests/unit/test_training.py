@@ -1,0 +1,337 @@
+"""From a labelled table to a saved directory: choices, resuming, losses, order of predictions, what is left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from processes import ROOT, run
+from safetensors.torch import load_file
+from transformers import TrainingArguments, pipeline
+
+from transformers_rnn import RNNForSequenceClassification
+from transformers_rnn.checkpoints import last_checkpoint
+from transformers_rnn.labelled_data import load_labelled_data
+from transformers_rnn.recipe import choose_recipe, settle_strategies
+from transformers_rnn.run_report import answer
+from transformers_rnn.training import evaluate_classifier, train_classifier
+
+SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+TINY = {
+    "hidden_size": 4, "num_train_epochs": 2, "learning_rate": 0.01, "disable_tqdm": True, "log_level": "error",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other take most of the time of so small a model on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def texts(rows=60):
+    words = [f"w{index}" for index in range(20)]
+    generator = np.random.default_rng(0)
+    return [" ".join(generator.choice(words, generator.integers(1, 9))) for _ in range(rows)]
+
+
+def table(kind):
+    """Texts or vectors with labels of a problem type."""
+    found = texts()
+    labels = {
+        SINGLE: ["yes" if "w1" in text.split() else "no" for text in found],
+        SEVERAL: [[name for name in ("w1", "w2", "w3") if name in text.split()] for text in found],
+        REGRESSION: [float(len(text.split())) / 3 for text in found],
+    }
+    if kind in labels:
+        return {"text": found, "label": labels[kind]}
+    generator = np.random.default_rng(0)
+    series = [generator.normal(index % 3, 1, (2 + index % 5, 2)).tolist() for index in range(60)]
+    return {"series": series, "label": ["abc"[index % 3] for index in range(60)]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One small run with everything, shared by the tests that look at what it left."""
+    directory = tmp_path_factory.mktemp("runs") / "yes-or-no"
+    return train_classifier(table(SINGLE), directory, test_size=0.2, card={"license": "apache-2.0"}, **TINY)
+
+
+def test_the_directory_holds_all_that_was_promised(trained):
+    files = {path.name for path in trained.directory.iterdir()}
+    assert files >= {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "run.json",
+        "all_results.json", "eval_results.json", "test_results.json", "train_results.json", "trainer_state.json",
+        "learning_curves.png", "confusion_matrix.png", "reliability.png", "length_accuracy.png", "coverage.png",
+    }  # fmt: skip
+    assert not [name for name in files if name.startswith("checkpoint-")]
+    results = json.loads((trained.directory / "all_results.json").read_text())
+    assert results["test_accuracy"] == trained.metrics["accuracy"]
+    card = ModelCard.load(trained.directory / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert {result.metric_type for result in card.data.eval_results} >= {"accuracy", "f1"}
+    assert "confusion_matrix.png" in card.text
+    assert all(low <= trained.metrics[name] <= high for name, (low, high) in trained.intervals.items())
+
+
+def test_the_pipeline_says_what_the_run_measured(trained):
+    rows = trained.data.splits["test"]
+    answers = pipeline("sequence-classification", model=str(trained.directory))(list(rows["text"]))
+    right = [
+        given["label"] == trained.data.label_names[label] for given, label in zip(answers, rows["labels"], strict=True)
+    ]
+    assert np.mean(right) == pytest.approx(trained.metrics["accuracy"])
+    metrics, intervals = evaluate_classifier(trained.directory, trained.data)
+    assert metrics == pytest.approx(trained.metrics, nan_ok=True)
+    assert intervals.keys() == trained.intervals.keys()
+    for name, pair in intervals.items():
+        assert pair == pytest.approx(trained.intervals[name])
+
+
+def test_answers_stand_in_the_order_of_the_rows(trained):
+    """The host's own `predict` gives them in the order of its sampler when rows are grouped by length."""
+    assert trained.trainer.args.train_sampling_strategy == "group_by_length"
+    encoded = trained.trainer.train_dataset
+    answers = answer(trained.trainer, "train", encoded)
+    for row, logits in zip(encoded, answers.logits, strict=True):
+        alone = trained.model(torch.tensor([row["input_ids"]])).logits[0]
+        torch.testing.assert_close(torch.tensor(logits), alone, rtol=1e-4, atol=1e-5)
+    assert answers.labels.tolist() == list(encoded["labels"])
+    assert answers.lengths.tolist() == [len(row) for row in encoded["input_ids"]]
+
+
+@pytest.mark.parametrize("kind", [SEVERAL, REGRESSION, "vectors"])
+def test_every_problem_and_vectors(kind, tmp_path):
+    result = train_classifier(table(kind), tmp_path / "model", **TINY)
+    config = RNNForSequenceClassification.from_pretrained(tmp_path / "model").config
+    assert config.problem_type == (SINGLE if kind == "vectors" else kind)
+    assert (config.thresholds is not None) == (kind == SEVERAL)
+    assert result.metrics
+    assert (tmp_path / "model" / "README.md").is_file()
+
+
+def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
+    data = load_labelled_data(table(SINGLE))
+    result = train_classifier(
+        data,
+        tmp_path,
+        class_weights="balanced",
+        focal_gamma=2.0,
+        label_smoothing_factor=0.1,
+        eval_strategy="no",
+        **TINY,
+    )
+    config = RNNForSequenceClassification.from_pretrained(tmp_path).config
+    labels = np.array(data.splits["train"]["labels"])
+    assert np.array(config.class_weights)[labels].mean() == pytest.approx(1)
+    assert config.class_weights == pytest.approx((len(labels) / 2 / np.bincount(labels)).tolist())
+    assert (config.focal_gamma, config.label_smoothing) == (2.0, 0.1)
+    assert result.trainer.label_smoother is None  # the host's would take the labels away from our loss
+    several = load_labelled_data(table(SEVERAL))
+    result = train_classifier(several, tmp_path / "several", pos_weight="balanced", eval_strategy="no", **TINY)
+    present = np.array(several.splits["train"]["labels"]).mean(0)
+    assert result.model.config.pos_weight == pytest.approx(((1 - present) / present).tolist())
+
+
+# Kills itself where it is told to: in the middle of writing a checkpoint, or after a step.
+SCRIPT = """
+import os, signal, sys, datasets
+from transformers import Trainer, TrainerCallback
+from transformers_rnn.training import train_classifier
+sys.path.insert(0, sys.argv[3])
+from test_training import SINGLE, TINY, table
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Killer(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if sys.argv[2] == "step" and state.global_step == 13:
+            die()
+
+save = Trainer._save_optimizer_and_scheduler
+def half(self, directory):
+    if sys.argv[2] == "save" and "checkpoint-14" in directory:
+        die()
+    save(self, directory)
+Trainer._save_optimizer_and_scheduler = half
+
+datasets.disable_progress_bars()
+result = train_classifier(table(SINGLE), sys.argv[1], callbacks=[Killer()], save_total_limit=2,
+    **{**TINY, "num_train_epochs": 4})
+print(result.trainer.state.log_history[0]["step"], len(result.trainer.state.log_history))
+"""
+
+
+@pytest.mark.parametrize("moment", ["save", "step"])
+def test_killed_and_started_again_it_ends_with_the_same_weights(moment, tmp_path):
+    """A real process, a real SIGKILL; also while a checkpoint is half written."""
+
+    def start(directory, moment):
+        return subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / directory), moment, str(ROOT / "tests" / "unit")],
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    killed = start("killed", moment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = {path.name for path in (tmp_path / "killed").glob("checkpoint-*")}
+    assert ("checkpoint-14" in left) == (moment == "save")
+    again, undisturbed = start("killed", "never"), start("undisturbed", "never")
+    assert again.returncode == undisturbed.returncode == 0, again.stderr + undisturbed.stderr
+    assert again.stdout.splitlines()[-1] == undisturbed.stdout.splitlines()[-1]
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+
+
+def test_what_stopped_early_does_not_go_on(tmp_path):
+    """The host would train a step more before it asks again whether to stop."""
+    choices = {
+        **TINY,
+        "num_train_epochs": 9,
+        "learning_rate": 0.0,
+        "early_stopping_patience": 2,
+        "save_total_limit": 5,
+    }
+    first = train_classifier(table(SINGLE), tmp_path, **choices)
+    assert first.trainer.state.global_step == first.trainer.state.max_steps / 3
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    second = train_classifier(table(SINGLE), tmp_path, **choices)
+    assert second.trainer.state.global_step == first.trainer.state.global_step
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
+    with pytest.raises(ValueError, match=r"holds checkpoints of another run.*learning_rate: 0.0 there, 0.5 now"):
+        train_classifier(table(SINGLE), tmp_path, **{**choices, "learning_rate": 0.5})
+    anew = train_classifier(table(SINGLE), tmp_path, resume=False, **{**choices, "max_steps": 2})
+    assert anew.trainer.state.global_step == 2
+
+
+def test_half_written_checkpoints_are_removed(tmp_path):
+    assert last_checkpoint(tmp_path / "nowhere") is None
+    for number, missing in ((5, None), (10, "optimizer.pt"), (15, "trainer_state.json")):
+        path = tmp_path / f"checkpoint-{number}"
+        path.mkdir()
+        for name in ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            (path / name).touch()
+        (path / "trainer_state.json").write_text("{}" if number == 5 else '{"global')
+        if missing:
+            (path / missing).unlink()
+    (tmp_path / "checkpoint-best").mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-5", "checkpoint-best"}
+
+
+def test_tensorboard_files_are_read_back(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    train_classifier(table(SINGLE), tmp_path / "model", report_to="tensorboard", **TINY)
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    assert {"train/loss", "eval/loss", "eval/accuracy"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("eval/accuracy")) == 2
+
+
+def test_a_whole_training_arguments_decides_everything(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), max_steps=1, report_to=[], save_strategy="no", disable_tqdm=True)
+    arguments.dataloader_pin_memory = False
+    result = train_classifier(table(SINGLE), tmp_path, args=arguments, hidden_size=3)
+    assert result.trainer.state.global_step == 1
+    assert result.trainer.args.learning_rate == arguments.learning_rate
+    with pytest.raises(
+        ValueError, match=r"^args is a whole TrainingArguments and decides everything, but seed came too"
+    ):
+        train_classifier(table(SINGLE), tmp_path, args=arguments, seed=1)
+
+
+def test_without_matplotlib_training_works_and_names_the_extra(tmp_path):
+    script = (
+        "import sys; sys.modules['matplotlib'] = None; sys.path.insert(0, sys.argv[2])\n"
+        "from test_training import SINGLE, TINY, table\n"
+        "from transformers_rnn.training import train_classifier\n"
+        "train_classifier(table(SINGLE), sys.argv[1], **{**TINY, 'log_level': 'warning'})\n"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    run("-c", script, tmp_path / "model", ROOT / "tests" / "unit", cwd=tmp_path, **environment)
+    assert (tmp_path / "model" / "README.md").is_file()
+    assert not list((tmp_path / "model").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (
+            {"hiden_size": 3},
+            "train_classifier has no choice 'hiden_size': it is no field of RNNConfig, no argument of "
+            "TrainingArguments and no option of load_labelled_data. Did you mean 'hidden_size'?",
+        ),
+        ({"class_weights": "even"}, "class_weights must be 'balanced', a list of factors or None, got 'even'."),
+        (
+            {"pos_weight": "balanced"},
+            f"pos_weight='balanced' is for {SEVERAL}, but this is {SINGLE}. Leave it out.",
+        ),
+        (
+            {"label_smoothing": 0.1, "label_smoothing_factor": 0.2},
+            "label_smoothing=0.1 contradicts label_smoothing_factor=0.2. Pass one of them.",
+        ),
+    ],
+)
+def test_choices_that_cannot_be(choices, message, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        train_classifier(table(SINGLE), tmp_path, **TINY, **choices)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluating_on_foreign_labels(trained):
+    with pytest.raises(ValueError, match=r"^The labels of the data, .*, are not those of the model"):
+        evaluate_classifier(
+            trained.directory, load_labelled_data(table("vectors") | {"text": texts()}, text_column="text")
+        )
+    with pytest.raises(ValueError, match=r"^There is no split 'dev' among 'train', 'validation', 'test'"):
+        evaluate_classifier(trained.directory, trained.data, "dev")
+
+
+def test_weights_differ_only_by_seed(tmp_path):
+    data = load_labelled_data(table(SINGLE))
+    runs = [train_classifier(data, tmp_path / str(i), seed=seed, **TINY).directory for i, seed in enumerate((1, 1, 2))]
+    one, same, other = (load_file(path / "model.safetensors")["classifier.weight"] for path in runs)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_recipes_follow_the_data():
+    words = choose_recipe(5_000, 500, SINGLE, texts=["some words that make a text"] * 50)
+    assert words.tokenizer["level"] == "word"
+    assert words.tokenizer["min_frequency"] == 2
+    assert words.arguments["metric_for_best_model"] == "macro_f1"
+    assert choose_recipe(5_000, 500, SINGLE, texts=["Smith", "van Dyk"]).tokenizer["level"] == "char"
+    assert (
+        choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
+        == "char"
+    )
+    few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
+    assert few.tokenizer["min_frequency"] == 1
+    assert few.arguments["metric_for_best_model"] == "loss"
+    assert few.arguments["num_train_epochs"] > words.arguments["num_train_epochs"]
+    series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 5_000])
+    assert (series.tokenizer, series.max_length) == ({}, 1000)
+
+
+def test_strategies_do_not_contradict_each_other():
+    recipe = choose_recipe(500, 50, SINGLE, texts=["a text of words"]).arguments
+    steps = settle_strategies(recipe, {"eval_strategy": "steps", "eval_steps": 7}, validates=True)
+    assert (steps["save_strategy"], steps["save_steps"], steps["train_sampling_strategy"]) == ("steps", 7, "random")
+    alone = settle_strategies(recipe, {}, validates=False)
+    assert (alone["eval_strategy"], alone["save_strategy"], alone["load_best_model_at_end"]) == ("no", "epoch", False)
+    own = settle_strategies(recipe, {"metric_for_best_model": "accuracy"}, validates=True)
+    assert "greater_is_better" not in own
