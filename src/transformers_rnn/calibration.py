@@ -115,10 +115,15 @@ def _coverage(config: Any, logits: Any, labels: Any) -> tuple[Array, Array, Arra
     scores = found.scores.max(-1)
     order = np.argsort(-scores, kind="stable")
     scores, correct = scores[order], (found.predictions == found.references)[order]
-    sizes = np.flatnonzero(np.r_[scores[1:] < scores[:-1], True]) + 1  # equal scores are answered together
+    sizes = _cuts(scores)
     lowest = scores[sizes - 1]
     thresholds = np.r_[(lowest[:-1] + lowest[1:]) / 2, 0.0]
     return thresholds, sizes, np.cumsum(correct)[sizes - 1] / sizes
+
+
+def _cuts(scores: Array) -> Array:
+    """After how many scores, highest first, they can be cut: where the pipelines' float32 tells both sides apart."""
+    return np.flatnonzero(np.r_[scores[1:] < scores[:-1] - 1e-6, True]) + 1
 
 
 def _temperature(found: Predictions, logits: Array) -> float:
@@ -157,7 +162,7 @@ def _best_threshold(true: Array, scores: Array) -> float:
         return 0.5
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], np.cumsum(true[order])
-    sizes = np.flatnonzero(np.r_[scores[1:] < scores[:-1], True]) + 1
+    sizes = _cuts(scores)
     f1 = 2 * hits[sizes - 1] / (sizes + hits[-1])
     cut = sizes[int(f1.argmax())]
     return float((scores[cut - 1] + (scores[cut] if cut < len(scores) else 0.0)) / 2)
