@@ -149,10 +149,15 @@ class RNNState(ModelOutput):
         """The same memory, through which no gradient flows: what truncated back-propagation carries on."""
         return self._map(lambda _, value: value.detach())
 
-    def save(self, path: "str | os.PathLike[str]") -> None:
-        """Write the memory to a safetensors file: plain numbers, bit for bit, nothing that can run."""
+    def save(self, path: "str | os.PathLike[str]", notes: dict[str, str] | None = None) -> None:
+        """Write the memory to a safetensors file: plain numbers, bit for bit, nothing that can run.
+
+        Args:
+            path: The file.
+            notes: For the metadata of the file.
+        """
         tensors = {name: value.detach().cpu().clone().contiguous() for name, value in self.items()}
-        save_file(tensors, path, metadata={"format": "pt", "content": _CONTENT})
+        save_file(tensors, path, metadata={**(notes or {}), "format": "pt", "content": _CONTENT})
 
     @classmethod
     def load(cls, path: "str | os.PathLike[str]", device: "torch.device | str" = "cpu") -> Self:

@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "transformers_rnn"
 ROOMS = [
     "configuration_rnn",
     "tokenization",
+    "incremental_tokenization",
     "feature_extraction_rnn",
     "state",
     "denormals",
@@ -29,6 +30,9 @@ ROOMS = [
     "adoption",
     "modeling_pretrained",
     "modeling_rnn",
+    "stream_answers",
+    "stream_items",
+    "streaming",
     "metrics",
     "pipeline",
     "model_card",
@@ -62,7 +66,7 @@ def test_the_public_names():
         "SequenceVectorFeatureExtractor",
         "SequenceClassificationPipeline",
     }
-    assert promised | {"RNNState", "train_tokenizer"} == set(transformers_rnn.__all__)
+    assert promised | {"RNNState", "StreamingClassifier", "train_tokenizer"} == set(transformers_rnn.__all__)
     for name in transformers_rnn.__all__:
         assert getattr(transformers_rnn, name).__doc__
 
