@@ -33,6 +33,7 @@ ROOMS = [
     "stream_answers",
     "stream_items",
     "streaming",
+    "tbptt",
     "metrics",
     "pipeline",
     "model_card",
