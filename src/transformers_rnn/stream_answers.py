@@ -69,7 +69,9 @@ class StreamAnswers(Mapping[Key, StreamAnswer]):
             steps: (B,).
         """
         scores, confidence = _score(config, logits.float())
-        return cls(keys, scores.cpu().numpy(), confidence.cpu().numpy(), steps.cpu().numpy(), config.id2label or {})
+        return cls(
+            keys, scores.cpu().numpy(), confidence.cpu().numpy(), steps.cpu().numpy().copy(), config.id2label or {}
+        )
 
     def __getitem__(self, key: Key) -> StreamAnswer:
         """The answer of one stream."""

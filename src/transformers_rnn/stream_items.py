@@ -146,7 +146,7 @@ class VectorReader:
                 if len(part):  # says which one it was
                     self.extractor.prepare(part, f"Stream {key!r}, after its first {steps_of(key)} steps")
             raise
-        return torch.from_numpy(scaled).to(self.device, self.dtype), lengths
+        return torch.tensor(scaled, device=self.device, dtype=self.dtype), lengths
 
     def _refuse(self, key: Key, piece: Any) -> None:
         array = _as_array(piece)

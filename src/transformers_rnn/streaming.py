@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,15 @@ _BUDGET = 65_536  # steps in one call of the model: what is pushed at once is re
 _PLACES = 64  # for streams, to begin with
 
 
+@dataclass
+class _Current:
+    """The streams of the last push: their keys, places and memory."""
+
+    keys: list[Key]
+    rows: list[int]
+    state: RNNState
+
+
 class StreamingClassifier:
     """Reads streams as they come and says at each moment what it believes; an item is read once and forgotten.
 
@@ -29,7 +39,8 @@ class StreamingClassifier:
     of all in one call of the model. One thread at a time may use a classifier.
 
     Args:
-        model: A sequence classifier of one direction; it is put into evaluation mode.
+        model: A sequence classifier of one direction, on the device where it is to stay; it is put into evaluation
+            mode.
         tokenizer: For a model of tokens: texts are pushed, in any pieces, and read with the ids of the whole text; the
             end of a piece that may still change is held back until the next piece or `finish`. Without it lists of
             token ids are pushed.
@@ -51,6 +62,8 @@ class StreamingClassifier:
         _check_parts(model, tokenizer, feature_extractor)
         self.model = model.eval()
         self._text = None if tokenizer is None else TextReader(tokenizer)
+        self._device, self._dtype = model.device, model.dtype  # asking the host each time takes longer than a step
+        self._name = "input_ids" if config.reads_tokens else "input_features"
         if config.reads_tokens:
             self._reader: IdReader | VectorReader = IdReader(config.vocab_size or 0, model.device)
         else:
@@ -60,6 +73,7 @@ class StreamingClassifier:
         self._held: dict[Key, str] = {}  # text that was pushed and not read
         self._free = list(range(_PLACES))
         self._slots = self._initial(_PLACES)
+        self._current: _Current | None = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: "str | os.PathLike[str]", **kwargs: Any) -> Self:
@@ -109,11 +123,8 @@ class StreamingClassifier:
         """
         if keys is not None:
             keys = list(keys)
-            if len(set(keys)) != len(keys) or len(keys) != len(items):
-                raise ValueError(
-                    f"keys must name each stream of items once, got {len(keys)} keys ({len(set(keys))} different) for "
-                    f"{len(items)} items. Join what belongs to one stream before it is pushed."
-                )
+            if len(keys) != len(items):
+                raise ValueError(f"keys must name the stream of each of the {len(items)} items, got {len(keys)} keys.")
             return self._push(keys, items)
         if not isinstance(items, Mapping):
             raise ValueError(
@@ -137,7 +148,9 @@ class StreamingClassifier:
         Raises:
             KeyError: There is no such stream.
         """
-        self._slots.write([self._row_of(key)], self._initial(1))
+        row = self._row_of(key)
+        self._put_back()
+        self._slots.write([row], self._initial(1))
         self._held.pop(key, None)
 
     def drop(self, key: Key = None) -> None:
@@ -161,6 +174,7 @@ class StreamingClassifier:
                     f"A snapshot keeps keys that are text, numbers or None, got {key!r} of {type(key).__name__}. "
                     "Name the streams otherwise."
                 )
+        self._put_back()
         held = [self._held.get(key, "") for key in self._rows]
         notes = {"keys": json.dumps(list(self._rows)), "held": json.dumps(held), "model": self._fingerprint}
         partial = Path(f"{os.fspath(path)}.partial")
@@ -177,7 +191,7 @@ class StreamingClassifier:
         Raises:
             ValueError: A file that is no snapshot, or one of another model.
         """
-        state = RNNState.load(path, self.model.device)
+        state = RNNState.load(path, self._device)
         with safe_open(path, framework="pt") as file:
             notes = file.metadata()
         if notes.get("model") != self._fingerprint:
@@ -185,6 +199,7 @@ class StreamingClassifier:
                 f"{os.fspath(path)} is no snapshot of streams of this model: its weights, choices or type are others. "
                 "Load the model that read them."
             )
+        self._current = None
         keys = json.loads(notes["keys"])
         self._rows = {key: row for row, key in enumerate(keys)}
         self._held = {key: text for key, text in zip(keys, json.loads(notes["held"]), strict=True) if text}
@@ -197,45 +212,58 @@ class StreamingClassifier:
         if self._text is not None:
             pieces, held = self._text.read(keys, pieces, self._held, finish)
         items, lengths = self._reader.read(keys, pieces, self._steps_of)
-        rows = torch.tensor(self._rows_for(keys), dtype=torch.long, device=self.model.device)
-        logits, steps = self._read(rows, items, torch.from_numpy(lengths).to(rows.device))
+        if self._current is None or self._current.keys != keys:
+            self._put_back()
+            rows = self._rows_for(keys)
+            self._current = _Current(keys, rows, self._slots.select(rows))
+        logits, self._current.state = self._read(self._current.state, items, torch.from_numpy(lengths))
         self._held.update(held)
-        return StreamAnswers.of(self.model.config, keys, logits, steps)
+        return StreamAnswers.of(self.model.config, keys, logits, self._current.state.steps)
 
-    def _read(self, rows: Tensor, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the model read the next items of some rows, in pieces of limited size -> logits (B, L), steps (B,)."""
-        if not len(rows):
-            return torch.zeros(0, self.model.config.num_labels), torch.zeros(0, dtype=torch.long)
-        if len(items) == len(rows) and bool((lengths == 1).all()):
-            output = self._call(items[:, None], None, rows)
-            return output.logits, output.state.steps
+    def _read(self, state: RNNState, items: Tensor, lengths: Tensor) -> tuple[Tensor, RNNState]:
+        """Let the model read the next items of some streams, in pieces of limited size -> logits (B, L), state."""
+        if len(items) == len(lengths) and bool((lengths == 1).all()):
+            if not len(items):
+                return torch.zeros(0, self.model.config.num_labels), state
+            output = self._call(items[:, None], None, state)
+            return output.logits, output.state
         items = torch.cat([items, items.new_zeros(1, *items.shape[1:])])  # something to point at beyond the end
+        lengths = lengths.to(items.device)
         starts, logits = lengths.cumsum(0) - lengths, torch.empty(0)
-        active, done = torch.arange(len(rows), device=rows.device), 0
+        active, done = torch.arange(len(lengths), device=items.device), 0
         while len(active):
             left = lengths[active] - done
-            steps = torch.arange(max(1, min(int(left.max()), _BUDGET // len(active))), device=rows.device)
+            steps = torch.arange(max(1, min(int(left.max()), _BUDGET // len(active))), device=items.device)
             index = (starts[active, None] + done + steps).clamp(max=len(items) - 1)
-            output = self._call(items[index], steps < left[:, None], rows[active])
+            output = self._call(items[index], steps < left[:, None], state.select(active))
             if done:
                 logits[active] = output.logits
-            else:  # every row is in the first piece, also one without an item
-                logits = output.logits
+                state.write(active, output.state)
+            else:  # every stream is in the first piece, also one without an item
+                logits, state = output.logits, output.state
             done += len(steps)
             active = active[left > len(steps)]
-        return logits, self._slots.steps[rows]
+        return logits, state
 
-    def _call(self, items: Tensor, mask: Tensor | None, rows: Tensor) -> Any:
-        tokens = self.model.config.reads_tokens
-        if mask is None and tokens:  # without a mask the model takes the padding token for padding
+    def _call(self, items: Tensor, mask: Tensor | None, state: RNNState) -> Any:
+        if mask is None and self._name == "input_ids":  # without a mask the model takes the padding token for padding
             mask = torch.ones_like(items, dtype=torch.bool)
-        given = {"input_ids" if tokens else "input_features": items}
-        output = self.model(**given, attention_mask=mask, state=self._slots.select(rows), return_dict=True)
-        self._slots.write(rows, output.state)
-        return output
+        return self.model(**{self._name: items}, attention_mask=mask, state=state, return_dict=True)
+
+    @torch.inference_mode()
+    def _put_back(self) -> None:
+        """Streams that are pushed again and again stay taken out of their places, until others come."""
+        if self._current is not None:
+            self._slots.write(self._current.rows, self._current.state)
+            self._current = None
 
     def _rows_for(self, keys: list[Key]) -> list[int]:
         """Where these streams are kept; new ones get a place."""
+        if len(set(keys)) != len(keys):
+            raise ValueError(
+                f"keys must name each stream once, got {len(keys)} keys, {len(set(keys))} of them different. Join "
+                "what belongs to one stream before it is pushed."
+            )
         new = [key for key in keys if key not in self._rows]
         if new:
             missing = len(new) - len(self._free)
@@ -254,10 +282,11 @@ class StreamingClassifier:
         return self._rows[key]
 
     def _steps_of(self, key: Key) -> int:
+        self._put_back()
         return int(self._slots.steps[self._rows[key]]) if key in self._rows else 0
 
     def _initial(self, number: int) -> RNNState:
-        return RNNState.initial(self.model.config, number, self.model.dtype, self.model.device)
+        return RNNState.initial(self.model.config, number, self._dtype, self._device)
 
     @property
     def _fingerprint(self) -> str:

@@ -66,7 +66,7 @@ class TBPTTTrainer(Trainer):
         """Train on one batch, a piece at a time; see `Trainer.training_step`."""
         name, alignment = self._alignment(inputs)
         if alignment.longest <= self.piece_length or num_items_in_batch is None:  # no labels: the host says so
-            return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-any-return]
+            return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         counts = -(-alignment.lengths // self.piece_length)
         losses = []
