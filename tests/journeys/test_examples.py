@@ -64,6 +64,28 @@ def test_the_textbook_prints_the_same_losses_three_times(tmp_path):
     assert float(lines[4][1]) < float(lines[0][1])
 
 
+def is_picture(path):
+    return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000
+
+
+def test_a_sensor_is_followed_step_by_step(tmp_path):
+    printed = run(EXAMPLES / "stream_sensor.py", cwd=tmp_path)
+    assert int(re.search(r"^(\d) of 9 right at the end$", printed, re.MULTILINE).group(1)) >= 6
+    assert len(re.findall(r"^step ", printed, re.MULTILINE)) == 23
+    assert is_picture(tmp_path / "stream_sensor.png")
+    again = run("-W", "error", EXAMPLES / "stream_sensor.py", "sensor-stream", cwd=tmp_path)
+    assert [line for line in printed.splitlines() if line.startswith("step")] == [
+        line for line in again.splitlines() if line.startswith("step")
+    ]
+
+
+def test_a_text_is_followed_as_it_arrives(tmp_path):
+    printed = run(EXAMPLES / "stream_text.py", cwd=tmp_path)
+    verdicts = dict(re.findall(r"^(a prize|lunch|a turn): (\w+), ", printed, re.MULTILINE))
+    assert verdicts == {"a prize": "spam", "lunch": "ham", "a turn": "spam"}
+    assert is_picture(tmp_path / "stream_text.png")
+
+
 def test_the_data_names_its_source_and_licence():
     text = (EXAMPLES / "data" / "README.md").read_text(encoding="utf-8")
     for path in (EXAMPLES / "data").iterdir():
