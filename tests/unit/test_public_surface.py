@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "transformers_rnn"
 # The path of the data; nothing imports from a later room.
 ROOMS = [
     "losses",
+    "stopping",
     "configuration_rnn",
     "tokenization",
     "feature_extraction_rnn",
@@ -25,10 +26,12 @@ ROOMS = [
     "traced_recurrence",
     "recurrent_layers",
     "pooling",
+    "prefixes",
     "initialization",
     "adoption",
     "modeling_pretrained",
     "modeling_rnn",
+    "earliness",
     "metrics",
     "pipeline",
     "canvas",
