@@ -37,6 +37,7 @@ ROOMS = [
     "canvas",
     "label_pictures",
     "pictures",
+    "earliness_picture",
     "model_card_sections",
     "model_card",
     "registration",

@@ -1,8 +1,11 @@
 """When to answer: the rule step by step, fitted, saved in the config, and drawn."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from transformers_rnn.earliness import (
     fit_stopping_policy,
     prefix_probabilities,
 )
+from transformers_rnn.earliness_picture import draw_earliness
 from transformers_rnn.stopping import StoppingPolicy
 
 NUMBERS = r"must be a whole number of steps, at least 1, got"
@@ -175,7 +179,7 @@ def test_the_config_keeps_the_policy(tmp_path):
     assert loaded.stopping_policy == {"threshold": 0.75, "patience": 3, "min_steps": 1}
     assert loaded.prefix_loss_weight == 0.5
     loaded.stopping_policy = {"threshold": -1.0}
-    with pytest.raises(ValueError, match="threshold must be a probability"):
+    with pytest.raises(StrictDataclassClassValidationError, match="threshold must be a probability"):
         loaded.save_pretrained(tmp_path)
 
 
@@ -269,3 +273,15 @@ def test_the_beliefs_of_a_dataset(side):
         other = RNNForSequenceClassification(RNNConfig(input_size=3, **fields))
         with pytest.raises(ValueError, match="Answers before the end need a model of single labels, got num_labels="):
             prefix_probabilities(other, rows, extractor)
+
+
+def test_the_picture(tmp_path):
+    curve = earliness_curve([table(0.8, 0.9, 0.9), table(0.7, 0.1, 0.1)], [1, 0], StoppingPolicy(0.85))
+    path = draw_earliness(curve, tmp_path / "earliness.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    again = draw_earliness(curve, tmp_path / "again.png")
+    assert again.read_bytes() == path.read_bytes()
+    without = draw_earliness(dataclasses.replace(curve, chosen=None), tmp_path / "without.png")
+    assert without.read_bytes() != path.read_bytes()
+    with pytest.raises(ValueError, match=r"path must name a \.png file"):
+        draw_earliness(curve, tmp_path / "earliness.jpg")
