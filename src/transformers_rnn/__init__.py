@@ -9,6 +9,7 @@ from .modeling_rnn import RNNForSequenceClassification, RNNModel
 from .pipeline import SequenceClassificationPipeline
 from .registration import register
 from .state import RNNState
+from .streaming import StreamingClassifier
 from .tokenization import train_tokenizer
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "RNNState",
     "SequenceClassificationPipeline",
     "SequenceVectorFeatureExtractor",
+    "StreamingClassifier",
     "train_tokenizer",
 ]
 

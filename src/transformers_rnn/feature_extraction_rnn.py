@@ -145,6 +145,18 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             batch = BatchFeature({name: list(rows) for name, rows in batch.items()})
         return batch
 
+    def prepare(self, sequence: Any, name: str = "The sequence") -> NDArray[np.float32]:
+        """Check and scale one sequence (T, F), no more: what `__call__` does before it pads.
+
+        Args:
+            sequence: As in `__call__`.
+            name: What an error calls it.
+
+        Raises:
+            ValueError: As in `__call__`.
+        """
+        return self._scale(self._as_sequence(sequence, name), name)
+
     @staticmethod
     def is_batch(sequences: Any) -> bool:
         """Whether nested lists, arrays or tensors are many sequences (3 axes) and not one (2 axes, or 1)."""

@@ -137,7 +137,7 @@ class RNNModel(RNNPreTrainedModel):
             hidden = alignment.align(restored, 0.0)
         last = memories[-1][0][:, 0] if state is not None else alignment.ends(hidden, self.config.hidden_size)
         valid = None if alignment.full else alignment.valid
-        pooled, carried = self.pooling(hidden, valid, last, state)
+        pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
         output = RNNModelOutput(
             last_hidden_state=restored,
             pooler_output=pooled,
@@ -167,6 +167,12 @@ class RNNModel(RNNPreTrainedModel):
                 f"state does not fit: this batch and model need hidden (B, N, H) = {expected}"
                 f"{' and cell' if self.config.cell_type == 'lstm' else ''}, got hidden {came}"
                 f"{'' if state.cell is None else ' and cell'}. Continue with the model and the rows it came from."
+            )
+        missing = state.missing(self.config)
+        if missing:
+            raise ValueError(
+                f"state does not fit: this model pools with {self.config.pooling!r} and needs {' and '.join(missing)} "
+                "of the steps read so far, which this state does not hold. Continue with the model it came from."
             )
 
 

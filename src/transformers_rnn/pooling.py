@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
-from .state import RNNState
+from .state import RNNState, wide_dtype
 
 
 class SequencePooling(nn.Module):
@@ -17,28 +17,31 @@ class SequencePooling(nn.Module):
             self.attention = AttentionScore(config.state_size)
 
     def forward(
-        self, states: Tensor, valid: Tensor | None, last: Tensor, before: RNNState | None
+        self, states: Tensor, valid: Tensor | None, lengths: Tensor, last: Tensor, before: RNNState | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Pool.
 
         Args:
             states: (B, T, S), aligned.
             valid: (B, T), true on real steps; `None` if all are.
+            lengths: (B,), how many real steps there are.
             last: (B, S), the last output of each direction.
             before: What the earlier pieces of these streams left.
 
         Returns:
-            The pooled vectors (B, P), and the fields of [`RNNState`] that this pooling needs of all steps so far.
+            The pooled vectors (B, P), zeros for a stream that has read nothing yet, and the fields of [`RNNState`]
+            that this pooling needs of all steps so far.
         """
-        after: dict[str, Tensor] = {}
+        steps = lengths if before is None else lengths + before.steps
+        after: dict[str, Tensor] = {"steps": steps}
         parts = [last] if self.pooling in ("last", "concat") else []
         if self.pooling in ("mean", "concat"):
-            after["steps"] = _count(states, valid) + (0 if before is None else before.steps)
             after["total"] = _total(states, valid) + (0 if before is None else before.total)
-            parts.append((after["total"] / after["steps"][:, None]).to(states.dtype))
+            parts.append((after["total"] / steps.clamp(min=1)[:, None]).to(states.dtype))
         if self.pooling in ("max", "concat"):
             after["maximum"] = _maximum(states, valid, None if before is None else before.maximum)
-            parts.append(after["maximum"])
+            maximum = after["maximum"]
+            parts.append(maximum if before is None else maximum.masked_fill((steps == 0)[:, None], 0.0))
         if self.pooling == "attention":
             parts.append(self._attend(states, valid, before, after))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), after
@@ -47,12 +50,13 @@ class SequencePooling(nn.Module):
         self, states: Tensor, valid: Tensor | None, before: RNNState | None, after: dict[str, Tensor]
     ) -> Tensor:
         """Softmax-weighted mean of the states, computed so that pieces can be added (Milakov & Gimelshein, 2018)."""
-        scores: Tensor = self.attention(states).to(_wide(states))
+        scores: Tensor = self.attention(states).to(wide_dtype(states.device))
         if valid is not None:
             scores = scores.masked_fill(~valid[:, :, None], -torch.inf)
         peak = scores.detach().amax(dim=1) if scores.shape[1] else scores.new_full((scores.shape[0], 1), -torch.inf)
         if before is not None:
-            peak = torch.maximum(peak, before.attention_peak)
+            # Finite also where nothing was read: -infinity minus itself is no number.
+            peak = torch.maximum(peak, before.attention_peak).clamp(min=torch.finfo(peak.dtype).min)
         weights = (scores - peak[:, None]).exp()
         mass = weights.sum(dim=1)
         total = (weights * states).sum(dim=1)
@@ -61,7 +65,7 @@ class SequencePooling(nn.Module):
             mass = mass + faded * before.attention_mass
             total = total + faded * before.attention_total
         after.update(attention_peak=peak, attention_mass=mass, attention_total=total)
-        return (total / mass).to(states.dtype)
+        return (total / mass.clamp(min=0.5)).to(states.dtype)  # at least 1, or 0 where nothing was read
 
 
 class AttentionScore(nn.Module):
@@ -77,21 +81,10 @@ class AttentionScore(nn.Module):
         return self.context(torch.tanh(self.projection(states)))  # type: ignore[no-any-return]
 
 
-def _count(states: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
-        return torch.full((states.shape[0],), states.shape[1], device=states.device)
-    return valid.sum(dim=1)
-
-
 def _total(states: Tensor, valid: Tensor | None) -> Tensor:
     if valid is not None:
         states = states.masked_fill(~valid[:, :, None], 0.0)
-    return states.sum(dim=1, dtype=_wide(states))
-
-
-def _wide(states: Tensor) -> torch.dtype:
-    """The type of sums over time: wide, so that neither padding nor a million steps move the result."""
-    return torch.float32 if states.device.type == "mps" else torch.float64
+    return states.sum(dim=1, dtype=wide_dtype(states.device))
 
 
 def _maximum(states: Tensor, valid: Tensor | None, before: Tensor | None) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .losses import IGNORED, ProblemType, classification_loss
-from .pooling import SequencePooling, _wide
-from .state import RNNState
+from .pooling import SequencePooling
+from .state import RNNState, wide_dtype
 
 _SPAN = {torch.float64: 600.0, torch.float32: 60.0}  # of attention scores whose exponentials are numbers side by side
 
@@ -23,7 +23,7 @@ def pool_prefixes(pooling: SequencePooling, states: Tensor, before: RNNState | N
     Returns:
         (B, T, P); at step t what `pooling` gives for the first t steps.
     """
-    wide = _wide(states)
+    wide = wide_dtype(states.device)
     parts = [states] if pooling.pooling in ("last", "concat") else []
     if pooling.pooling in ("mean", "concat"):
         total = states.cumsum(dim=1, dtype=wide)

@@ -1,0 +1,191 @@
+"""What was pushed to streams -> all their steps, one after another, checked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .incremental_tokenization import IncrementalTokenizer
+from .stream_answers import Key
+
+Lengths = NDArray[np.int64]  # (B,), how many steps were pushed to each stream
+
+
+class TextReader:
+    """Pieces of texts -> the token ids that are certain by now.
+
+    Args:
+        tokenizer: See [`IncrementalTokenizer`].
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.incremental = IncrementalTokenizer(tokenizer)
+
+    def read(
+        self, keys: Sequence[Key], pieces: Sequence[Any], held: Mapping[Key, str], finish: bool
+    ) -> tuple[list[list[int]], dict[Key, str]]:
+        """Tokenize.
+
+        Args:
+            keys: Of the streams.
+            pieces: The text that has come of each.
+            held: The text that was held back of some.
+            finish: Whether nothing more is to be held back.
+
+        Returns:
+            The ids of each stream, and what is held back now.
+
+        Raises:
+            ValueError: A piece that is no text.
+        """
+        ready, now_held = [], {}
+        for key, piece in zip(keys, pieces, strict=True):
+            if not isinstance(piece, str) or not _is_unicode(piece):
+                got = f"half characters (surrogates) in {piece!r}" if isinstance(piece, str) else type(piece).__name__
+                raise ValueError(
+                    f"Stream {key!r} reads text, got {got}. Push strings, in any pieces of whole characters."
+                )
+            certain, rest = self.incremental.cut(held.get(key, ""), piece)
+            ready.append(certain + rest if finish else certain)
+            now_held[key] = "" if finish else rest
+        return self.incremental.ids(ready) if any(ready) else [[] for _ in ready], now_held
+
+
+class IdReader:
+    """Lists of token ids -> ids (N,).
+
+    Args:
+        vocab_size: V.
+        device: Of the model.
+    """
+
+    def __init__(self, vocab_size: int, device: torch.device) -> None:
+        self.vocab_size, self.device = vocab_size, device
+
+    def read(
+        self, keys: Sequence[Key], pieces: Sequence[Any], steps_of: Callable[[Key], int]
+    ) -> tuple[Tensor, Lengths]:
+        """Join.
+
+        Args:
+            keys: Of the streams.
+            pieces: The ids of each.
+            steps_of: How many steps a stream has read already, for messages.
+
+        Raises:
+            ValueError: What is no id of the vocabulary, with its stream and step.
+        """
+        lists = [piece.tolist() if hasattr(piece, "tolist") else piece for piece in pieces]
+        for key, ids in zip(keys, lists, strict=True):
+            if not isinstance(ids, list | tuple) or not all(
+                type(one) is int and 0 <= one < self.vocab_size for one in ids
+            ):
+                self._refuse(key, ids, steps_of(key))
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        flat = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
+        return torch.from_numpy(flat).to(self.device), lengths
+
+    def _refuse(self, key: Key, ids: Any, before: int) -> None:
+        wanted = f"Stream {key!r} reads lists of token ids from 0 to {self.vocab_size - 1}"
+        if not isinstance(ids, list | tuple):
+            raise ValueError(f"{wanted}, got {type(ids).__name__}. Pass a tokenizer to push texts.")
+        step, wrong = next(
+            (i, one) for i, one in enumerate(ids) if type(one) is not int or not 0 <= one < self.vocab_size
+        )
+        raise ValueError(
+            f"{wanted}, got {wrong!r} as step {before + step}. Use the tokenizer the model was trained with."
+        )
+
+
+class VectorReader:
+    """Vectors -> scaled vectors (N, F).
+
+    Args:
+        extractor: Checks and scales.
+        device: Of the model.
+        dtype: Of the model.
+    """
+
+    def __init__(self, extractor: SequenceVectorFeatureExtractor, device: torch.device, dtype: torch.dtype) -> None:
+        self.extractor, self.device, self.dtype = extractor, device, dtype
+
+    def read(self, keys: Sequence[Key], pieces: Any, steps_of: Callable[[Key], int]) -> tuple[Tensor, Lengths]:
+        """Join and scale.
+
+        Args:
+            keys: Of the streams.
+            pieces: The vectors of each: a list of (F,) or (T_i, F), or an array (B, F) or (B, T, F).
+            steps_of: How many steps a stream has read already, for messages.
+
+        Raises:
+            ValueError: Vectors of another width, or not finite, with their stream and step.
+        """
+        width = self.extractor.feature_size
+        whole = _steps(_as_array(pieces), width, axes=3)
+        if whole is not None and len(whole) == len(keys):
+            flat, lengths = whole.reshape(-1, width), np.full(len(keys), whole.shape[1], np.int64)
+        else:
+            parts = [_steps(_as_array(piece), width, axes=2) for piece in pieces]
+            for key, piece, part in zip(keys, pieces, parts, strict=True):
+                if part is None:
+                    self._refuse(key, piece)
+            lengths = np.array([len(part) for part in parts], np.int64)  # type: ignore[arg-type]
+            flat = np.concatenate(parts) if parts else np.zeros((0, width))  # type: ignore[arg-type]
+        if not len(flat):
+            return torch.zeros(0, width, device=self.device, dtype=self.dtype), lengths
+        try:
+            scaled = self.extractor.prepare(flat)
+        except ValueError:
+            for key, part in zip(keys, np.split(flat, lengths.cumsum()[:-1]), strict=True):
+                if len(part):  # says which one it was
+                    self.extractor.prepare(part, f"Stream {key!r}, after its first {steps_of(key)} steps")
+            raise
+        return torch.from_numpy(scaled).to(self.device, self.dtype), lengths
+
+    def _refuse(self, key: Key, piece: Any) -> None:
+        array = _as_array(piece)
+        got = type(piece).__name__ if array is None else f"{array.shape} of {array.dtype}"
+        raise ValueError(
+            f"Stream {key!r} reads numbers of shape (F,) or (T, F) with F = {self.extractor.feature_size}, got {got}. "
+            "Check the order of the axes (time before features), or push the items of each stream apart."
+        )
+
+
+def _as_array(value: Any) -> NDArray[Any] | None:
+    """Numbers as an array; `None` where they do not form one."""
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
+        value = [one.numpy(force=True) for one in value]
+    if isinstance(value, Tensor):
+        return value.numpy(force=True)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _steps(array: NDArray[Any] | None, width: int, axes: int) -> NDArray[Any] | None:
+    """An array with all its axes, time and features last: (T, F) or (B, T, F); `None` if it is of another shape."""
+    if array is None or array.ndim > axes:
+        return None
+    if array.size == 0 and array.ndim < axes and axes == 2:
+        return np.zeros((0, width))
+    if width == 1 and array.ndim < axes:  # a plain series
+        array = array[..., None]
+    if array.ndim == axes - 1:  # one step of each
+        array = array[..., None, :]
+    return array if array.ndim == axes and array.shape[-1] == width else None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

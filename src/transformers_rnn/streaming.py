@@ -1,0 +1,289 @@
+"""Streams without an end, many at once: items in, the current answer out, in constant memory and time a step."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .modeling_rnn import RNNForSequenceClassification
+from .state import RNNState
+from .stream_answers import Key, StreamAnswer, StreamAnswers
+from .stream_items import IdReader, TextReader, VectorReader
+
+_BUDGET = 65_536  # steps in one call of the model: what is pushed at once is read in pieces of so many
+_PLACES = 64  # for streams, to begin with
+
+
+class StreamingClassifier:
+    """Reads streams as they come and says at each moment what it believes; an item is read once and forgotten.
+
+    Streams have keys and begin with the first push. All streams that are pushed together are read together, a step
+    of all in one call of the model. One thread at a time may use a classifier.
+
+    Args:
+        model: A sequence classifier of one direction; it is put into evaluation mode.
+        tokenizer: For a model of tokens: texts are pushed, in any pieces, and read with the ids of the whole text; the
+            end of a piece that may still change is held back until the next piece or `finish`. Without it lists of
+            token ids are pushed.
+        feature_extractor: For a model of vectors: scales them. Without it they are read as they are. Its `max_length`
+            does not cut a stream.
+
+    Raises:
+        ValueError: A model of two directions, or a reader of the other kind or of another width.
+        TypeError: A tokenizer that cannot read a text in pieces, with the reason.
+    """
+
+    def __init__(
+        self,
+        model: RNNForSequenceClassification,
+        tokenizer: Any = None,
+        feature_extractor: SequenceVectorFeatureExtractor | None = None,
+    ) -> None:
+        config = model.config
+        _check_parts(model, tokenizer, feature_extractor)
+        self.model = model.eval()
+        self._text = None if tokenizer is None else TextReader(tokenizer)
+        if config.reads_tokens:
+            self._reader: IdReader | VectorReader = IdReader(config.vocab_size or 0, model.device)
+        else:
+            extractor = feature_extractor or SequenceVectorFeatureExtractor(feature_size=config.input_size)
+            self._reader = VectorReader(extractor, model.device, model.dtype)
+        self._rows: dict[Key, int] = {}  # where each stream is kept
+        self._held: dict[Key, str] = {}  # text that was pushed and not read
+        self._free = list(range(_PLACES))
+        self._slots = self._initial(_PLACES)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: "str | os.PathLike[str]", **kwargs: Any) -> Self:
+        """Load a saved model and the tokenizer or feature extractor beside it.
+
+        Args:
+            pretrained_model_name_or_path: A directory or a name on the hub.
+            **kwargs: Of the model's `from_pretrained`, such as `dtype`.
+        """
+        name = pretrained_model_name_or_path
+        model = RNNForSequenceClassification.from_pretrained(name, **kwargs)
+        if model.config.reads_tokens:
+            return cls(model, tokenizer=AutoTokenizer.from_pretrained(name))
+        return cls(model, feature_extractor=SequenceVectorFeatureExtractor.from_pretrained(name))
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether there is such a stream."""
+        return key in self._rows
+
+    def __len__(self) -> int:
+        """How many streams there are."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys, in the order in which the streams began."""
+        return iter(self._rows)
+
+    def push(self, items: Any, key: Key = None) -> StreamAnswer:
+        """Read what has come of one stream; see `push_many`."""
+        return self._push([key], [items]).at(0)
+
+    def push_many(self, items: Any, keys: Sequence[Key] | None = None) -> StreamAnswers:
+        """Read what has come of many streams, in one batch.
+
+        Args:
+            items: A mapping from each key to a text, to vectors (one (F,), some (T_i, F), of a model with F = 1 also
+                (T_i,)) or to token ids (T_i,), none or more of each. With `keys` a list of these, or an array (B, F)
+                or (B, T, F): that is the fastest.
+            keys: Which stream each item of a list or array belongs to, each once.
+
+        Returns:
+            The answers by key, after all that was read so far.
+
+        Raises:
+            ValueError: Items of a wrong shape, width or type, numbers that are not finite (with their stream and
+                step), ids outside the vocabulary, a key given twice. Then nothing was read of any stream.
+        """
+        if keys is not None:
+            keys = list(keys)
+            if len(set(keys)) != len(keys) or len(keys) != len(items):
+                raise ValueError(
+                    f"keys must name each stream of items once, got {len(keys)} keys ({len(set(keys))} different) for "
+                    f"{len(items)} items. Join what belongs to one stream before it is pushed."
+                )
+            return self._push(keys, items)
+        if not isinstance(items, Mapping):
+            raise ValueError(
+                f"push_many reads a mapping from keys to items, or a list with keys=..., got {type(items).__name__}."
+            )
+        return self._push(list(items), list(items.values()))
+
+    def finish(self, key: Key = None) -> StreamAnswer:
+        """Read what is held back of a text that has ended, and answer. What is pushed later begins a new text.
+
+        Raises:
+            KeyError: There is no such stream.
+        """
+        self._row_of(key)
+        return self._push([key], ["" if self._text else []], finish=True).at(0)
+
+    @torch.inference_mode()
+    def reset(self, key: Key = None) -> None:
+        """Let one stream begin again as if it had read nothing.
+
+        Raises:
+            KeyError: There is no such stream.
+        """
+        self._slots.write([self._row_of(key)], self._initial(1))
+        self._held.pop(key, None)
+
+    def drop(self, key: Key = None) -> None:
+        """Forget one stream; its place is free for another.
+
+        Raises:
+            KeyError: There is no such stream.
+        """
+        self.reset(key)
+        self._free.append(self._rows.pop(key))
+
+    def snapshot(self, path: "str | os.PathLike[str]") -> None:
+        """Write all streams to one safetensors file, so that another process can go on; replaced in one go.
+
+        Raises:
+            ValueError: A key that is no text, number or `None`.
+        """
+        for key in self._rows:
+            if key is not None and type(key) not in (str, int, float, bool):
+                raise ValueError(
+                    f"A snapshot keeps keys that are text, numbers or None, got {key!r} of {type(key).__name__}. "
+                    "Name the streams otherwise."
+                )
+        held = [self._held.get(key, "") for key in self._rows]
+        notes = {"keys": json.dumps(list(self._rows)), "held": json.dumps(held), "model": self._fingerprint}
+        partial = Path(f"{os.fspath(path)}.partial")
+        self._slots.select(list(self._rows.values())).save(partial, notes)
+        partial.replace(path)
+
+    @torch.inference_mode()
+    def restore(self, path: "str | os.PathLike[str]") -> None:
+        """Take the streams of a snapshot in place of those that are there.
+
+        The same pushes then give the same answers as in the process that wrote it: to the last bit where processor,
+        number of threads and version of torch are the same.
+
+        Raises:
+            ValueError: A file that is no snapshot, or one of another model.
+        """
+        state = RNNState.load(path, self.model.device)
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata()
+        if notes.get("model") != self._fingerprint:
+            raise ValueError(
+                f"{os.fspath(path)} is no snapshot of streams of this model: its weights, choices or type are others. "
+                "Load the model that read them."
+            )
+        keys = json.loads(notes["keys"])
+        self._rows = {key: row for row, key in enumerate(keys)}
+        self._held = {key: text for key, text in zip(keys, json.loads(notes["held"]), strict=True) if text}
+        self._free = list(range(len(keys), len(keys) + _PLACES))
+        self._slots = RNNState.merge([state, self._initial(_PLACES)])
+
+    @torch.inference_mode()
+    def _push(self, keys: list[Key], pieces: Any, finish: bool = False) -> StreamAnswers:
+        held: dict[Key, str] = {}
+        if self._text is not None:
+            pieces, held = self._text.read(keys, pieces, self._held, finish)
+        items, lengths = self._reader.read(keys, pieces, self._steps_of)
+        rows = torch.tensor(self._rows_for(keys), dtype=torch.long, device=self.model.device)
+        logits, steps = self._read(rows, items, torch.from_numpy(lengths).to(rows.device))
+        self._held.update(held)
+        return StreamAnswers.of(self.model.config, keys, logits, steps)
+
+    def _read(self, rows: Tensor, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the model read the next items of some rows, in pieces of limited size -> logits (B, L), steps (B,)."""
+        if not len(rows):
+            return torch.zeros(0, self.model.config.num_labels), torch.zeros(0, dtype=torch.long)
+        if len(items) == len(rows) and bool((lengths == 1).all()):
+            output = self._call(items[:, None], None, rows)
+            return output.logits, output.state.steps
+        items = torch.cat([items, items.new_zeros(1, *items.shape[1:])])  # something to point at beyond the end
+        starts, logits = lengths.cumsum(0) - lengths, torch.empty(0)
+        active, done = torch.arange(len(rows), device=rows.device), 0
+        while len(active):
+            left = lengths[active] - done
+            steps = torch.arange(max(1, min(int(left.max()), _BUDGET // len(active))), device=rows.device)
+            index = (starts[active, None] + done + steps).clamp(max=len(items) - 1)
+            output = self._call(items[index], steps < left[:, None], rows[active])
+            if done:
+                logits[active] = output.logits
+            else:  # every row is in the first piece, also one without an item
+                logits = output.logits
+            done += len(steps)
+            active = active[left > len(steps)]
+        return logits, self._slots.steps[rows]
+
+    def _call(self, items: Tensor, mask: Tensor | None, rows: Tensor) -> Any:
+        tokens = self.model.config.reads_tokens
+        if mask is None and tokens:  # without a mask the model takes the padding token for padding
+            mask = torch.ones_like(items, dtype=torch.bool)
+        given = {"input_ids" if tokens else "input_features": items}
+        output = self.model(**given, attention_mask=mask, state=self._slots.select(rows), return_dict=True)
+        self._slots.write(rows, output.state)
+        return output
+
+    def _rows_for(self, keys: list[Key]) -> list[int]:
+        """Where these streams are kept; new ones get a place."""
+        new = [key for key in keys if key not in self._rows]
+        if new:
+            missing = len(new) - len(self._free)
+            if missing > 0:
+                begin = self._slots.batch_size
+                more = max(missing, begin)  # twice as many, so that growing costs little in all
+                self._slots = RNNState.merge([self._slots, self._initial(more)])
+                self._free.extend(range(begin, begin + more))
+            rows, self._free = self._free[: len(new)], self._free[len(new) :]
+            self._rows.update(zip(new, rows, strict=True))
+        return [self._rows[key] for key in keys]
+
+    def _row_of(self, key: Key) -> int:
+        if key not in self._rows:
+            raise KeyError(f"There is no stream {key!r}. A stream begins with the first push; see list(classifier).")
+        return self._rows[key]
+
+    def _steps_of(self, key: Key) -> int:
+        return int(self._slots.steps[self._rows[key]]) if key in self._rows else 0
+
+    def _initial(self, number: int) -> RNNState:
+        return RNNState.initial(self.model.config, number, self.model.dtype, self.model.device)
+
+    @property
+    def _fingerprint(self) -> str:
+        """Tells models apart whose streams cannot be exchanged."""
+        choices = self.model.config.to_diff_dict()
+        told = [choices.get(name) for name in ("cell_type", "nonlinearity", "pooling")]
+        digest = hashlib.sha256(repr(told).encode())
+        for name, value in self.model.state_dict().items():
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _check_parts(model: Any, tokenizer: Any, feature_extractor: Any) -> None:
+    config = model.config
+    if config.bidirectional:
+        raise ValueError(
+            "A bidirectional model cannot stream: its backward direction begins at the end of the sequence, which a "
+            "stream does not have yet. Train with bidirectional=False."
+        )
+    wrong = feature_extractor if config.reads_tokens else tokenizer
+    if wrong is not None:
+        reads = "token ids: pass a tokenizer" if config.reads_tokens else "vectors: pass a feature_extractor"
+        raise ValueError(f"This model reads {reads}, not a {type(wrong).__name__}.")
+    if feature_extractor is not None and feature_extractor.feature_size != config.input_size:
+        raise ValueError(
+            f"The feature extractor gives F = {feature_extractor.feature_size} numbers a step, but this model reads "
+            f"{config.input_size}. Pass the one that was saved with the model."
+        )

@@ -1,0 +1,112 @@
+"""What a `StreamingClassifier` says of a stream is what the model says of the sequence so far, whatever the pieces."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from cases import cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformers_rnn import SequenceVectorFeatureExtractor, StreamingClassifier, train_tokenizer
+from transformers_rnn.stream_answers import StreamAnswers
+
+TEXTS = ["Hello, world! It's me.", "a", "don't  stop: 3 caf\u00e9s", "WIN  a prize, call 0800 now"]
+
+
+def draw_pushes(data, lengths):
+    """In each push a share of some streams; in the end everything was pushed."""
+    at = dict.fromkeys(lengths, 0)
+    for _ in range(data.draw(st.integers(0, 4))):
+        chosen = data.draw(st.lists(st.sampled_from(list(lengths)), min_size=1, unique=True))
+        push = {key: (at[key], data.draw(st.integers(at[key], lengths[key]))) for key in chosen}
+        at.update({key: end for key, (_, end) in push.items()})
+        yield push
+    yield {key: (at[key], length) for key, length in lengths.items()}
+
+
+@given(case=cases(bidirectional=False, dtype=torch.float64), data=st.data())
+@torch.no_grad()
+def test_answers_are_those_of_the_sequence_so_far(case, data):
+    classifier = StreamingClassifier(case.model)
+    for push in draw_pushes(data, {key: len(sequence) for key, sequence in enumerate(case.sequences)}):
+        answers = classifier.push_many({key: case.sequences[key][a:b] for key, (a, b) in push.items()})
+        assert list(answers) == list(push)
+        for key, (_, end) in push.items():
+            assert answers[key].steps == end
+            if not end:
+                assert answers[key].label is None
+                continue
+            scores = case.alone(case.sequences[key][:end]).softmax(0)
+            np.testing.assert_allclose(answers[key].scores, scores, rtol=1e-5)
+            assert answers[key].label == case.model.config.id2label[int(scores.argmax())]
+            assert answers[key].score == max(answers[key].scores)
+
+
+@settings(max_examples=25)
+@given(case=cases(bidirectional=False), data=st.data(), cut=st.integers(1, 11))
+def test_a_restored_classifier_goes_on_to_the_last_bit(case, data, cut):
+    one, other = StreamingClassifier(case.model), StreamingClassifier(case.model)
+    streams = {f"stream {key}": sequence for key, sequence in enumerate(case.sequences)}
+    one.push_many({key: sequence[:cut] for key, sequence in streams.items()})
+    other.push([1] if case.tokens else torch.zeros(1, case.model.config.input_size), "forgotten by restore")
+    with tempfile.TemporaryDirectory() as directory:
+        one.snapshot(Path(directory) / "streams")
+        other.restore(Path(directory) / "streams")
+    assert list(other) == list(one)
+    rest = {key: sequence[cut:] for key, sequence in streams.items()}
+    answers = one.push_many(rest), other.push_many(rest)
+    assert dict(answers[0]) == dict(answers[1])
+
+
+@settings(max_examples=25)
+@given(case=cases(bidirectional=False, dtype=torch.float64), data=st.data())
+@torch.no_grad()
+def test_scaled_as_in_one_piece(case, data):
+    width = case.model.config.input_size
+    extractor = SequenceVectorFeatureExtractor(feature_size=width, mean=[0.5] * width, std=[3.0] * width, max_length=2)
+    if case.tokens:
+        return
+    classifier = StreamingClassifier(case.model, feature_extractor=extractor)
+    for key, sequence in enumerate(case.sequences):
+        for vector in sequence.numpy():
+            answer = classifier.push(vector, key)
+        whole = extractor(sequence, truncation=False, return_tensors="pt")["input_features"].double()
+        np.testing.assert_allclose(answer.scores, case.model(input_features=whole).logits[0].softmax(0), rtol=1e-5)
+
+
+@settings(max_examples=15)
+@given(data=st.data(), level=st.sampled_from(["word", "char", "bpe"]), case=cases(bidirectional=False))
+@torch.no_grad()
+def test_text_in_any_pieces_gives_the_answer_to_the_text(data, level, case):
+    if not case.tokens:
+        return
+    tokenizer = train_tokenizer(TEXTS, level, vocab_size=300)
+    case.model.resize_token_embeddings(len(tokenizer))
+    classifier = StreamingClassifier(case.model, tokenizer)
+    for push in draw_pushes(data, {key: len(text) for key, text in enumerate(TEXTS)}):
+        classifier.push_many({key: TEXTS[key][a:b] for key, (a, b) in push.items()})
+    for key, text in enumerate(TEXTS):
+        ids = torch.tensor(tokenizer(text)["input_ids"])
+        answer = classifier.finish(key)
+        assert answer.steps == len(ids)
+        expected = case.call(ids[None], torch.ones(1, len(ids))).logits[0].softmax(0)
+        np.testing.assert_allclose(answer.scores, expected, rtol=1e-4)
+
+
+def test_long_pushes_are_read_in_pieces(monkeypatch):
+    monkeypatch.setattr("transformers_rnn.streaming._BUDGET", 7)
+    torch.manual_seed(0)
+    from transformers_rnn import RNNConfig, RNNForSequenceClassification
+
+    model = RNNForSequenceClassification(RNNConfig(input_size=2, cell_type="lstm", pooling="concat")).eval()
+    series = {key: torch.randn(length, 2) for key, length in enumerate([1, 40, 0, 7, 23])}
+    answers = StreamingClassifier(model).push_many(series)
+    assert isinstance(answers, StreamAnswers)
+    assert answers.steps.tolist() == [1, 40, 0, 7, 23]
+    for key, one in series.items():
+        if len(one):
+            with torch.no_grad():
+                expected = model(input_features=one[None]).logits[0].softmax(0)
+            np.testing.assert_allclose(answers[key].scores, expected, rtol=1e-4)
