@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .losses import check_loss_choices
+from .stopping import StoppingPolicy
 
 # Names that are no fields but that the host itself passes to a config or writes into config.json.
 _HOST_NAMES = frozenset(
@@ -92,6 +93,10 @@ class RNNConfig(PreTrainedConfig):
             model itself does not. Learned by `transformers_rnn.calibration.fit_calibration`.
         thresholds: For several labels at once, the score above which each of the L labels is given. `None`: 0.5.
         abstain_below: For a single label, the score below which the pipelines give no answer. `None`: they always do.
+        prefix_loss_weight: Share of the loss, from 0 to 1, that is the mean over every prefix of a sequence and not
+            the loss at its end: training for answers before the end. For one direction only.
+        stopping_policy: When to answer before the end: the fields of a [`stopping.StoppingPolicy`], as its `to_dict`
+            gives them. `None`: read everything. For one direction and a single label only.
 
     Raises:
         ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
@@ -99,7 +104,7 @@ class RNNConfig(PreTrainedConfig):
     """
 
     model_type = "rnn_classifier"
-    keys_to_ignore_at_inference = ["pooler_output", "state", "hidden_states"]  # noqa: RUF012 - the host's own form
+    keys_to_ignore_at_inference = ["pooler_output", "state", "hidden_states", "prefix_logits"]  # noqa: RUF012 - the host's own form
 
     vocab_size: int | None = None
     input_size: int = 10
@@ -120,6 +125,8 @@ class RNNConfig(PreTrainedConfig):
     temperature: float | int = 1.0
     thresholds: list[float | int] | None = None
     abstain_below: float | int | None = None
+    prefix_loss_weight: float | int = 0.0
+    stopping_policy: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the names that came and the labels, then everything else."""
@@ -269,11 +276,29 @@ class RNNConfig(PreTrainedConfig):
         self._check_tokens()
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
         self._check_calibration()
+        self._check_prefixes()
         for name in ("output_attentions", "is_encoder_decoder"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name}=True has no meaning for a recurrent classifier: it has no attention layers and no "
                     "decoder. Leave it out."
+                )
+
+    def _check_prefixes(self) -> None:
+        if not 0 <= self.prefix_loss_weight <= 1:
+            raise ValueError(f"prefix_loss_weight is a share of the loss, from 0 to 1, got {self.prefix_loss_weight}.")
+        if self.stopping_policy is not None:
+            StoppingPolicy.from_dict(self.stopping_policy)
+            if self.problem_type not in ("single_label_classification", None):
+                raise ValueError(
+                    f"stopping_policy waits until one label is sure, which {self.problem_type} does not have. "
+                    "Leave it out."
+                )
+        for name in ("prefix_loss_weight", "stopping_policy"):
+            if self.bidirectional and getattr(self, name):
+                raise ValueError(
+                    f"{name} needs a belief after each step, which a bidirectional model does not have: its backward "
+                    "direction begins at the end of the sequence. Pass bidirectional=False, or leave it out."
                 )
 
     def _check_tokens(self) -> None:

@@ -55,6 +55,7 @@ def classification_loss(
     pos_weight: Sequence[float] | None = None,
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
+    row_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the labels: cross-entropy, binary cross-entropy of each label, or squared error.
 
@@ -75,6 +76,8 @@ def classification_loss(
             (Lin et al., 2017, "Focal loss for dense object detection"). 0: the plain loss.
         label_smoothing: Share of the target that is spread evenly over the classes (Szegedy et al., 2016); of a
             multi-label table, over present and absent.
+        row_weights: (B,), a factor of the loss of each row; the sum is then divided by `num_items_in_batch`, or by
+            nothing where that is `None`.
 
     Returns:
         A scalar, in float32 or wider.
@@ -87,26 +90,35 @@ def classification_loss(
     if problem_type not in get_args(ProblemType):
         raise ValueError(f"problem_type must be one of {', '.join(get_args(ProblemType))}, got {problem_type!r}.")
     check_loss_choices(problem_type, logits.shape[1], class_weights, pos_weight, focal_gamma, label_smoothing)
-    reduction = "mean" if num_items_in_batch is None else "sum"
+    reduction = "none" if row_weights is not None else "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
-        labels = _check_classes(labels, logits.shape, needs_one=num_items_in_batch is None)
+        labels = _check_classes(labels, logits.shape, needs_one=reduction == "mean")
         if class_weights is None and not focal_gamma:
             loss = functional.cross_entropy(
                 logits, labels, ignore_index=IGNORED, reduction=reduction, label_smoothing=label_smoothing
             )
         else:
             losses = _weighted_cross_entropy(logits, labels, class_weights, focal_gamma, label_smoothing)
-            loss = losses.sum() if reduction == "sum" else losses.sum() / (labels != IGNORED).sum()
+            loss = _reduced(losses, reduction, (labels != IGNORED).sum())
     else:
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
         if problem_type == "regression":
             loss = functional.mse_loss(logits, labels, reduction=reduction)
         else:
             losses = _binary_cross_entropy(logits, labels, pos_weight, focal_gamma, label_smoothing)
-            loss = losses.sum() if reduction == "sum" else losses.mean()
+            loss = _reduced(losses, reduction, losses.numel())
+    if row_weights is not None:
+        loss = (loss.reshape(len(row_weights), -1).sum(dim=1) * row_weights).sum()
     if num_items_in_batch is None:
         return loss
     return loss / torch.as_tensor(num_items_in_batch, device=loss.device).clamp(min=1)  # 0: no label in the whole step
+
+
+def _reduced(losses: Tensor, reduction: str, count: "Tensor | int") -> Tensor:
+    """As torch's own losses do it."""
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / count
 
 
 def check_loss_choices(

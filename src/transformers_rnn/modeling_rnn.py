@@ -13,8 +13,9 @@ from .denormals import flush_denormals
 from .embedding import SequenceEmbedding
 from .losses import classification_loss, infer_problem_type
 from .modeling_pretrained import RNNPreTrainedModel
-from .padding import align
+from .padding import Alignment, align
 from .pooling import SequencePooling
+from .prefixes import pool_prefixes, prefix_loss
 from .recurrent_layers import Memory, RecurrentLayer
 from .state import RNNState
 
@@ -45,12 +46,15 @@ class RNNSequenceClassifierOutput(ModelOutput):
         logits: (B, L).
         state: The memory after the last steps, to be continued from; only with `use_cache`.
         hidden_states: With `output_hidden_states`, the embedding and the states of each layer, (B, T, F or S).
+        prefix_logits: With `output_prefix_logits`, (B, T, L): after each step the logits of all that was read so far,
+            zeros on padding.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     state: RNNState | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    prefix_logits: Tensor | None = None
 
 
 class RNNModel(RNNPreTrainedModel):
@@ -238,6 +242,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         return_dict: bool | None = None,
         token_type_ids: Tensor | None = None,
         num_items_in_batch: "Tensor | int | None" = None,
+        output_prefix_logits: bool = False,
         **kwargs: Any,
     ) -> "RNNSequenceClassifierOutput | tuple[Any, ...]":
         """Classify a batch of sequences.
@@ -258,6 +263,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
             return_dict: Whether to return an output object or a tuple; by default as the config says.
             token_type_ids: Accepted and ignored: an RNN has no segments.
             num_items_in_batch: How many labels all batches of one optimizer step have; the `Trainer` passes it.
+            output_prefix_logits: Whether to return the logits after each step, too; for one direction only.
             **kwargs: Names of attention models are refused with the reason, unless `None` or false.
 
         Returns:
@@ -279,16 +285,38 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(self.dropout(features.pooler_output))
-        loss = None
+        loss, share = None, self.config.prefix_loss_weight
+        if output_prefix_logits or (share and labels is not None):
+            sequence = self.rnn.embeddings.choose(input_ids, inputs_embeds, input_features)
+            alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
+            prefix_logits = self._prefix_logits(features.last_hidden_state, alignment, state)
         if labels is not None:
             problem_type = self.config.problem_type or infer_problem_type(labels, logits.shape[1])
-            loss = classification_loss(logits, labels, problem_type, num_items_in_batch, **self.config.loss_choices)
+            choices = (problem_type, num_items_in_batch)
+            loss = classification_loss(logits, labels, *choices, **self.config.loss_choices)
+            if share:
+                early = prefix_loss(prefix_logits, labels, alignment.lengths, *choices, **self.config.loss_choices)
+                loss = (1 - share) * loss + share * early
             if self.config.problem_type is None:
                 self.config.problem_type = problem_type  # only once the labels have proved to fit
         output = RNNSequenceClassifierOutput(
-            loss=loss, logits=logits, state=features.state, hidden_states=features.hidden_states
+            loss=loss,
+            logits=logits,
+            state=features.state,
+            hidden_states=features.hidden_states,
+            prefix_logits=alignment.restore(prefix_logits) if output_prefix_logits else None,
         )
         return output if as_dict else output.to_tuple()
+
+    def _prefix_logits(self, states: Tensor, alignment: Alignment, before: RNNState | None) -> Tensor:
+        """The logits after each step of aligned sequences, (B, longest, L)."""
+        if self.config.bidirectional:
+            raise ValueError(
+                "A bidirectional model has no logits after each step: its backward direction begins at the end of the "
+                "sequence. Train with bidirectional=False, or leave out output_prefix_logits."
+            )
+        pooled = pool_prefixes(self.rnn.pooling, alignment.align(states, 0.0), before)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
 def _layer_memory(state: RNNState | None, index: int) -> tuple[Tensor | None, Tensor | None]:

@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "transformers_rnn"
 # The path of the data; nothing imports from a later room.
 ROOMS = [
     "losses",
+    "stopping",
     "configuration_rnn",
     "tokenization",
     "incremental_tokenization",
@@ -27,6 +28,7 @@ ROOMS = [
     "traced_recurrence",
     "recurrent_layers",
     "pooling",
+    "prefixes",
     "initialization",
     "adoption",
     "modeling_pretrained",
@@ -42,6 +44,7 @@ ROOMS = [
     "labelled_data",
     "figures",
     "bootstrap",
+    "earliness",
     "stream_answers",
     "stream_items",
     "streaming",
@@ -54,6 +57,7 @@ ROOMS = [
     "canvas",
     "label_pictures",
     "pictures",
+    "earliness_picture",
     "model_card_sections",
     "model_card",
     "recipe",
