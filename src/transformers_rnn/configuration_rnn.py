@@ -1,14 +1,13 @@
 """Every choice a recurrent sequence classifier needs, typed and checked."""
 
 from difflib import get_close_matches
-from math import inf
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .decision_checks import check_calibration, check_prefixes
 from .losses import check_loss_choices
-from .stopping import StoppingPolicy
 
 # Names that are no fields but that the host itself passes to a config or writes into config.json.
 _HOST_NAMES = frozenset(
@@ -275,30 +274,13 @@ class RNNConfig(PreTrainedConfig):
             )
         self._check_tokens()
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
-        self._check_calibration()
-        self._check_prefixes()
+        check_calibration(self)
+        check_prefixes(self)
         for name in ("output_attentions", "is_encoder_decoder"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name}=True has no meaning for a recurrent classifier: it has no attention layers and no "
                     "decoder. Leave it out."
-                )
-
-    def _check_prefixes(self) -> None:
-        if not 0 <= self.prefix_loss_weight <= 1:
-            raise ValueError(f"prefix_loss_weight is a share of the loss, from 0 to 1, got {self.prefix_loss_weight}.")
-        if self.stopping_policy is not None:
-            StoppingPolicy.from_dict(self.stopping_policy)
-            if self.problem_type not in ("single_label_classification", None):
-                raise ValueError(
-                    f"stopping_policy waits until one label is sure, which {self.problem_type} does not have. "
-                    "Leave it out."
-                )
-        for name in ("prefix_loss_weight", "stopping_policy"):
-            if self.bidirectional and getattr(self, name):
-                raise ValueError(
-                    f"{name} needs a belief after each step, which a bidirectional model does not have: its backward "
-                    "direction begins at the end of the sequence. Pass bidirectional=False, or leave it out."
                 )
 
     def _check_tokens(self) -> None:
@@ -318,36 +300,6 @@ class RNNConfig(PreTrainedConfig):
                 f"A model of tokens (vocab_size={self.vocab_size}) needs a pad_token_id from 0 to "
                 f"{self.vocab_size - 1}, got {self.pad_token_id}. Pass pad_token_id=tokenizer.pad_token_id."
             )
-
-    def _check_calibration(self) -> None:
-        if not 0 < self.temperature < inf:
-            raise ValueError(
-                f"temperature divides the logits and must be a positive number, got {self.temperature}. "
-                "Leave it at 1.0, or learn it with transformers_rnn.calibration.fit_calibration."
-            )
-        if self.problem_type == "regression" and self.temperature != 1:
-            raise ValueError(
-                f"temperature={self.temperature} belongs to classification, but problem_type is 'regression', whose "
-                "numbers are not probabilities. Leave it at 1.0."
-            )
-        if self.thresholds is not None:
-            if self.problem_type not in ("multi_label_classification", None):
-                raise ValueError(
-                    f"thresholds belong to problem_type='multi_label_classification', but it is "
-                    f"{self.problem_type!r}. Leave them out; for one label there is abstain_below."
-                )
-            if len(self.thresholds) != self.num_labels or not all(0 <= number <= 1 for number in self.thresholds):
-                raise ValueError(
-                    f"thresholds must be num_labels={self.num_labels} numbers from 0 to 1, got {self.thresholds}."
-                )
-        if self.abstain_below is not None:
-            if self.problem_type not in ("single_label_classification", None):
-                raise ValueError(
-                    f"abstain_below belongs to problem_type='single_label_classification', but it is "
-                    f"{self.problem_type!r}. Leave it out; for several labels there are thresholds."
-                )
-            if not 0 <= self.abstain_below <= 1:
-                raise ValueError(f"abstain_below is a score and must be from 0 to 1, got {self.abstain_below}.")
 
 
 def _read_labels(name: str, labels: Any) -> dict[int, str]:

@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "transformers_rnn"
 ROOMS = [
     "losses",
     "stopping",
+    "decision_checks",
     "configuration_rnn",
     "tokenization",
     "incremental_tokenization",
