@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, BatchFeature, Pipeline, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -22,9 +23,7 @@ _TASK = "sequence-classification"
 _INPUT = "input_features"
 _Options = dict[str, Any]
 _WINDOW = 50  # batches that are sorted by length together
-_SCORES: dict[str, Any] = {
-    "softmax": partial(torch.softmax, dim=-1), "sigmoid": torch.sigmoid, "none": torch.Tensor.float
-}  # fmt: skip
+_FUNCTIONS = ("softmax", "sigmoid", "none")
 _PROBLEMS = {"threshold": ("multi_label_classification",), "abstain_below": ("single_label_classification", None)}
 
 
@@ -106,7 +105,7 @@ class SortedPipeline(Pipeline):
         function = function_to_apply or self._usual_function()
         ranked = logits.sort(dim=-1, descending=True, stable=True).indices
         temperature = 1.0 if function == "none" else getattr(config, "temperature", 1.0)
-        scores = _SCORES[function](logits.float() / temperature)
+        scores = torch.from_numpy(_scores(function, logits.float().numpy() / np.float32(temperature)))
         limit = getattr(config, "abstain_below", None) if abstain_below == "" else abstain_below
         limit = -math.inf if limit is None or function == "none" else limit
         above = None if threshold is None else (scores > torch.tensor(threshold)).gather(-1, ranked).tolist()
@@ -273,8 +272,10 @@ class SequenceClassificationPipeline(SortedPipeline):
             postprocess["top_k"] = top_k
         if function_to_apply is not None:
             function = str(getattr(function_to_apply, "value", function_to_apply)).lower()  # or the host's enum
-            if function not in _SCORES:
-                raise ValueError(f"function_to_apply must be one of {', '.join(_SCORES)}, got {function_to_apply!r}.")
+            if function not in _FUNCTIONS:
+                raise ValueError(
+                    f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function_to_apply!r}."
+                )
             postprocess["function_to_apply"] = function
         return {name: value for name, value in preprocess.items() if value is not None}, {}, postprocess
 
@@ -331,6 +332,17 @@ class SequenceClassificationPipeline(SortedPipeline):
         self._registered_impl = {_TASK: {"impl": type(self), "pt": (AutoModelForSequenceClassification,)}}
         super().save_pretrained(save_directory, **kwargs)
         notes.pop("custom_pipelines", None)  # the next directory may be saved without the file
+
+
+def _scores(function: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits to scores by the host's own arithmetic: its pipelines give the same bits."""
+    if function == "none":
+        return logits
+    if function == "softmax":
+        grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return grown / grown.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    with np.errstate(over="ignore"):  # the score is 0 then, as it should be
+        return np.float32(1) / (1 + np.exp(-logits))  # type: ignore[no-any-return]
 
 
 class _Answers:

@@ -32,6 +32,8 @@ DEFAULTS = {
     "temperature": 1.0,
     "thresholds": None,
     "abstain_below": None,
+    "prefix_loss_weight": 0.0,
+    "stopping_policy": None,
 }
 FIELDS = (
     f"Its fields are: {', '.join(DEFAULTS)}, num_labels, id2label, label2id, "
