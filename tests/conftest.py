@@ -4,7 +4,10 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from transformers_rnn.denormals import restore_denormals
 
 # `pytest --hypothesis-profile=thorough tests/laws` is the long run of the laws.
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
@@ -12,3 +15,10 @@ settings.register_profile(
     "thorough", max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("quick")
+
+
+@pytest.fixture(autouse=True)
+def denormals_are_numbers():
+    """A test that trains without evaluating leaves them flushed, which hypothesis does not take."""
+    yield
+    restore_denormals()

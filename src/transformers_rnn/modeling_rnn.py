@@ -120,7 +120,7 @@ class RNNModel(RNNPreTrainedModel):
             flush_denormals()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
         hidden = self.embeddings(alignment.align(sequence, fill or 0))
-        if self.is_activation_checkpointing and self.training and not hidden.requires_grad:
+        if self.training and not hidden.requires_grad and self.is_activation_checkpointing:
             hidden = hidden.detach().requires_grad_()  # reentrant checkpoints need something to begin with
         all_states: list[Tensor] = []
         memories: list[Memory] = []
@@ -138,13 +138,8 @@ class RNNModel(RNNPreTrainedModel):
         last = memories[-1][0][:, 0] if state is not None else alignment.ends(hidden, self.config.hidden_size)
         valid = None if alignment.full else alignment.valid
         pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
-        output = RNNModelOutput(
-            last_hidden_state=restored,
-            pooler_output=pooled,
-            state=_new_state(memories, carried) if use_cache else None,
-            hidden_states=tuple(all_states) if with_states else None,
-        )
-        return output if as_dict else output.to_tuple()
+        after = _new_state(memories, carried) if use_cache else None
+        return _output(RNNModelOutput, as_dict, restored, pooled, after, tuple(all_states) if with_states else None)  # type: ignore[no-any-return]
 
     def _check_streaming(self, state: RNNState | None, use_cache: bool, sequence: Tensor) -> None:
         if state is None and not use_cache:
@@ -273,23 +268,24 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
             TypeError: An argument without meaning for a recurrent model.
             ValueError: Bad input (see [`RNNModel`]), or labels that do not fit the problem.
         """
-        _, as_dict = self._output_choices(output_hidden_states, return_dict, kwargs)
-        features = self.rnn(
+        with_states, as_dict = self._output_choices(output_hidden_states, return_dict, kwargs)
+        use_cache = state is not None if use_cache is None else use_cache
+        states, pooled, *rest = self.rnn(
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             input_features=input_features,
             state=state,
-            use_cache=state is not None if use_cache is None else use_cache,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+            use_cache=use_cache,
+            output_hidden_states=with_states,
+            return_dict=False,
         )
-        logits = self.classifier(self.dropout(features.pooler_output))
+        logits = self.classifier(self.dropout(pooled))
         loss, share = None, self.config.prefix_loss_weight
         if output_prefix_logits or (share and labels is not None):
             sequence = self.rnn.embeddings.choose(input_ids, inputs_embeds, input_features)
             alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
-            prefix_logits = self._prefix_logits(features.last_hidden_state, alignment, state)
+            prefix_logits = self._prefix_logits(states, alignment, state)
         if labels is not None:
             problem_type = self.config.problem_type or infer_problem_type(labels, logits.shape[1])
             choices = (problem_type, num_items_in_batch)
@@ -299,14 +295,9 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
                 loss = (1 - share) * loss + share * early
             if self.config.problem_type is None:
                 self.config.problem_type = problem_type  # only once the labels have proved to fit
-        output = RNNSequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            state=features.state,
-            hidden_states=features.hidden_states,
-            prefix_logits=alignment.restore(prefix_logits) if output_prefix_logits else None,
-        )
-        return output if as_dict else output.to_tuple()
+        early_logits = alignment.restore(prefix_logits) if output_prefix_logits else None
+        parts = (loss, logits, rest[0] if use_cache else None, rest[-1] if with_states else None, early_logits)
+        return _output(RNNSequenceClassifierOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
     def _prefix_logits(self, states: Tensor, alignment: Alignment, before: RNNState | None) -> Tensor:
         """The logits after each step of aligned sequences, (B, longest, L)."""
@@ -317,6 +308,11 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
             )
         pooled = pool_prefixes(self.rnn.pooling, alignment.align(states, 0.0), before)
         return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+def _output(kind: type[ModelOutput], as_dict: bool, *parts: Any) -> Any:
+    """An output object, which costs as much as a short sequence, only where one is wanted."""
+    return kind(*parts) if as_dict else tuple(part for part in parts if part is not None)
 
 
 def _layer_memory(state: RNNState | None, index: int) -> tuple[Tensor | None, Tensor | None]:

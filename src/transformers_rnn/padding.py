@@ -109,9 +109,7 @@ def align(attention_mask: Tensor | None, sequence: Tensor, pad_token_id: int | N
     if attention_mask is None and pad_token_id is not None and sequence.ndim == 2:
         attention_mask = _between_padding(sequence != pad_token_id)
     tracing = torch.compiler.is_compiling()
-    if attention_mask is not None and not tracing:
-        _check_mask(attention_mask, batch_size, total_length)
-    if attention_mask is None or (not tracing and bool(attention_mask.all())):
+    if attention_mask is None or (not tracing and _is_full(attention_mask, batch_size, total_length)):
         lengths = torch.full((batch_size,), total_length, device=sequence.device)
         return Alignment(lengths, torch.zeros_like(lengths), total_length, total_length, full=True, right=True)
     real = attention_mask.to(device=sequence.device, dtype=torch.bool)
@@ -131,17 +129,22 @@ def _between_padding(not_pad: Tensor) -> Tensor:
     return begun & not_ended
 
 
-def _check_mask(mask: Tensor, batch_size: int, total_length: int) -> None:
+def _is_full(mask: Tensor, batch_size: int, total_length: int) -> bool:
+    """Whether all steps are real; a mask that does not say which are is refused."""
     if mask.shape != (batch_size, total_length):
         raise ValueError(
             f"attention_mask must have the shape (B, T) of its sequences, here {(batch_size, total_length)}, "
             f"got {tuple(mask.shape)}. Pass the mask that the tokenizer or feature extractor made with them."
         )
+    low, high = torch.stack(torch.aminmax(mask)).tolist()
+    if low == 1 and high == 1:
+        return True
     if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError(
             "attention_mask must be 1 on real steps and 0 on padding, got other values "
-            f"(from {mask.min().item()} to {mask.max().item()}). Additive masks of attention models are not taken."
+            f"(from {low} to {high}). Additive masks of attention models are not taken."
         )
+    return False
 
 
 def _check_sequences(real: Tensor, lengths: Tensor, first: Tensor, streaming: bool) -> None:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from itertools import islice
-from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -19,20 +18,14 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, BatchFeature, Pipeline, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-_TASK = "sequence-classification"
 _INPUT = "input_features"
-_Options = dict[str, Any]
 _WINDOW = 50  # batches that are sorted by length together
-_FUNCTIONS = ("softmax", "sigmoid", "none")
+_Options = dict[str, Any]
 _PROBLEMS = {"threshold": ("multi_label_classification",), "abstain_below": ("single_label_classification", None)}
 
 
 class SortedPipeline(Pipeline):
-    """What both our pipelines do: batches of like lengths, and calibrated answers.
-
-    The config's `temperature` divides logits before softmax or sigmoid, and a best score under its `abstain_below`
-    gives the label `None`.
-    """
+    """What both our pipelines do: batches of like lengths; answers by the config's temperature and `abstain_below`."""
 
     feature_extractor: Any
     tokenizer: Any
@@ -89,7 +82,7 @@ class SortedPipeline(Pipeline):
         return SequenceClassifierOutput(logits=self.model(**input_tensors, **forward_parameters).logits)
 
     def postprocess(self, model_outputs: Any, **parameters: Any) -> Any:
-        """Turn the logits (1, L) of one sequence into labels and scores."""
+        """The logits (1, L) of one sequence -> labels and scores."""
         return self._answers(model_outputs["logits"][:1], **parameters)[0]
 
     def _answers(
@@ -103,14 +96,13 @@ class SortedPipeline(Pipeline):
         """Turn the logits (B, L) of many sequences into labels and scores, best first by the logits themselves."""
         config: Any = self.model.config
         function = function_to_apply or self._usual_function()
-        ranked = logits.sort(dim=-1, descending=True, stable=True).indices
+        best = top_k == "" and threshold is None
+        ranked = logits.sort(dim=-1, descending=True, stable=True).indices[:, : 1 if best else None]
         temperature = 1.0 if function == "none" else getattr(config, "temperature", 1.0)
         scores = torch.from_numpy(_scores(function, logits.float().numpy() / np.float32(temperature)))
         limit = getattr(config, "abstain_below", None) if abstain_below == "" else abstain_below
         limit = -math.inf if limit is None or function == "none" else limit
         above = None if threshold is None else (scores > torch.tensor(threshold)).gather(-1, ranked).tolist()
-        best = top_k == "" and threshold is None
-        ranked = ranked[:, :1] if best else ranked
         rows = zip(ranked.tolist(), scores.gather(-1, ranked).tolist(), strict=True)
         answers: list[Any] = []
         for number, (indices, values) in enumerate(rows):
@@ -119,7 +111,7 @@ class SortedPipeline(Pipeline):
                 answer = [{"label": None, "score": values[0]}]
             elif above is not None:
                 answer = [entry for entry, given in zip(answer, above[number], strict=True) if given]
-            answers.append(answer[0] if best else answer[: None if top_k == "" else top_k])
+            answers.append(answer[0] if best else answer[: top_k or None])
         return answers
 
     def _choices(self, **given: Any) -> _Options:
@@ -136,19 +128,16 @@ class SortedPipeline(Pipeline):
                     "at once, abstain_below for a single one."
                 )
             numbers = np.asarray(0 if value is None else value, dtype=float)
-            fits = numbers.shape in {(), (config.num_labels,) if several else ()}
-            if not fits or not ((numbers >= 0) & (numbers <= 1)).all():
+            shapes = {(), (config.num_labels,) if several else ()}
+            if numbers.shape not in shapes or not ((numbers >= 0) & (numbers <= 1)).all():
                 wanted = "True, a score from 0 to 1 or one for each label" if several else "a score from 0 to 1"
                 raise ValueError(f"{name} must be {wanted}, got {value!r}.")
         return choices
 
     def _usual_function(self) -> str:
         config = self.model.config
-        if config.problem_type == "regression":
-            return "none"
-        return (
-            "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
-        )
+        several = config.problem_type == "multi_label_classification" or config.num_labels == 1
+        return "none" if config.problem_type == "regression" else "sigmoid" if several else "softmax"
 
 
 class SequenceClassificationPipeline(SortedPipeline):
@@ -198,8 +187,8 @@ class SequenceClassificationPipeline(SortedPipeline):
                 "feature_extractor=SequenceVectorFeatureExtractor(...), or save it next to the model."
             )
         kwargs.pop("local_files_only", None)  # the host's factory has used it, and hands it over
-        prepare = {"tokenizer": tokenizer} if self.reads_text else {"feature_extractor": feature_extractor}
-        super().__init__(model=model, **prepare, **kwargs)
+        kwargs |= {"tokenizer": tokenizer} if self.reads_text else {"feature_extractor": feature_extractor}
+        super().__init__(model=model, **kwargs)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Classify one sequence or many.
@@ -215,7 +204,7 @@ class SequenceClassificationPipeline(SortedPipeline):
             lazily an iterator. With `top_k` or `threshold` each of these dicts is a list of dicts, best first.
         """
         if isinstance(inputs, (Dataset, Iterator)):
-            if not isinstance(inputs, (Dataset, GeneratorType)):
+            if not isinstance(inputs, Dataset):
                 inputs = (item for item in inputs)  # the host knows generators only
             return super().__call__(inputs, **kwargs)
         many = self._as_many(inputs)
@@ -266,15 +255,15 @@ class SequenceClassificationPipeline(SortedPipeline):
             )
         preprocess = {"truncation": truncation, "max_length": max_length}
         postprocess = self._choices(threshold=threshold, abstain_below=abstain_below)
+        if top_k not in ("", None) and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {top_k!r}.")
         if top_k != "":
-            if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-                raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {top_k!r}.")
             postprocess["top_k"] = top_k
         if function_to_apply is not None:
             function = str(getattr(function_to_apply, "value", function_to_apply)).lower()  # or the host's enum
-            if function not in _FUNCTIONS:
+            if function not in ("softmax", "sigmoid", "none"):
                 raise ValueError(
-                    f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, got {function_to_apply!r}."
+                    f"function_to_apply must be one of softmax, sigmoid, none, got {function_to_apply!r}."
                 )
             postprocess["function_to_apply"] = function
         return {name: value for name, value in preprocess.items() if value is not None}, {}, postprocess
@@ -282,8 +271,7 @@ class SequenceClassificationPipeline(SortedPipeline):
     def _rows(self, texts: list[Any], **parameters: Any) -> list[dict[str, Any]]:
         if self.reads_text:
             return super()._rows(texts, **parameters)
-        prepared = (self._extract(item, **parameters) for item in texts)
-        return [{name: values[0] for name, values in features.items()} for features in prepared]
+        return [{name: x[0] for name, x in self._extract(item, **parameters).items()} for item in texts]
 
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
         """Prepare one sequence as a batch of one: `input_features` (1, T, F) or `input_ids` (1, T), and the mask."""
@@ -308,8 +296,7 @@ class SequenceClassificationPipeline(SortedPipeline):
                 "Each item must be one sequence, a (T, F) table, but one of them has more than two axes. Remove the "
                 "axis of the batch, or pass the whole batch at once."
             )
-        features: BatchFeature = self.feature_extractor(input_, return_attention_mask=True, **parameters)
-        return features
+        return self.feature_extractor(input_, return_attention_mask=True, **parameters)  # type: ignore[no-any-return]
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and what prepares its input, and this file only if the directory is meant to carry its code.
@@ -329,20 +316,19 @@ class SequenceClassificationPipeline(SortedPipeline):
             (self.tokenizer if self.reads_text else self.feature_extractor).save_pretrained(save_directory, **kwargs)
             return
         # What registering would leave on the class; a class that was loaded from a directory has not been registered.
-        self._registered_impl = {_TASK: {"impl": type(self), "pt": (AutoModelForSequenceClassification,)}}
+        entry = {"impl": type(self), "pt": (AutoModelForSequenceClassification,)}
+        self._registered_impl = {"sequence-classification": entry}
         super().save_pretrained(save_directory, **kwargs)
         notes.pop("custom_pipelines", None)  # the next directory may be saved without the file
 
 
-def _scores(function: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scores(function: str, logits: NDArray[Any]) -> NDArray[Any]:
     """Logits to scores by the host's own arithmetic: its pipelines give the same bits."""
-    if function == "none":
-        return logits
     if function == "softmax":
         grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return grown / grown.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
     with np.errstate(over="ignore"):  # the score is 0 then, as it should be
-        return np.float32(1) / (1 + np.exp(-logits))  # type: ignore[no-any-return]
+        return 1 / (1 + np.exp(-logits)) if function == "sigmoid" else logits
 
 
 class _Answers:
