@@ -28,8 +28,14 @@ class SequenceEmbedding(nn.Module):
         if sequence.ndim == 3:
             _check_finite(sequence)
             return self.dropout(sequence)  # type: ignore[no-any-return]
-        _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
-        return self.dropout(self.embed_tokens(sequence))  # type: ignore[misc, no-any-return]
+        if sequence.device.type != "cpu":  # where a wrong id may end the process
+            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+        try:
+            embedded = self.embed_tokens(sequence)  # type: ignore[misc]
+        except IndexError:
+            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+            raise
+        return self.dropout(embedded)  # type: ignore[no-any-return]
 
     def choose(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, input_features: Tensor | None) -> Tensor:
         """Return the one input that was given, ids (B, T) or vectors (B, T, F).
@@ -76,7 +82,7 @@ def _check_vectors(name: str, vectors: Tensor, input_size: int) -> None:
 
 
 def _check_vocabulary(ids: Tensor, vocab_size: int) -> None:
-    """Refuse ids outside 0..V-1, which a GPU would answer with a crash of the process."""
+    """Refuse ids outside 0..V-1."""
     if torch.compiler.is_compiling() or ids.numel() == 0:
         return
     low, high = (int(value) for value in torch.stack(torch.aminmax(ids)).tolist())
