@@ -124,12 +124,13 @@ class RNNModel(RNNPreTrainedModel):
             hidden = hidden.detach().requires_grad_()  # reentrant checkpoints need something to begin with
         all_states: list[Tensor] = []
         memories: list[Memory] = []
+        keep_memory = use_cache or state is not None
         for index, layer in enumerate(self.layers):
             if with_states:  # on the way, not beside it, so that they can keep gradients
                 all_states.append(alignment.restore(hidden))
                 hidden = alignment.align(all_states[-1], 0.0)
             hidden = self.dropout(hidden) if index else hidden
-            hidden, *memory = layer(hidden, alignment, *_layer_memory(state, index), use_cache)
+            hidden, *memory = layer(hidden, alignment, *_layer_memory(state, index), keep_memory)
             memories.append((memory[0], memory[1]))
         restored = alignment.restore(hidden)
         if with_states:

@@ -1,6 +1,7 @@
 """Where each sequence of a padded batch truly begins and ends: the only room that reads the attention mask."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,17 +30,17 @@ class Alignment:
     full: bool
     right: bool
 
-    @property
+    @cached_property
     def valid(self) -> Tensor:
         """(B, longest), true on real steps of aligned sequences."""
         return self._steps(self.longest) < self.lengths[:, None]
 
-    @property
+    @cached_property
     def last(self) -> Tensor:
         """(B,), the index of each aligned sequence's last real step; 0 for an empty piece of a stream."""
         return (self.lengths - 1).clamp(min=0)
 
-    @property
+    @cached_property
     def _reversal(self) -> Tensor:
         steps = self._steps(self.longest)
         return torch.where(self.valid, self.lengths[:, None] - 1 - steps, steps)
@@ -61,6 +62,8 @@ class Alignment:
         """Put aligned states back where their items were given, zeros on padding: (B, longest, S) -> (B, T, S)."""
         if self.full:
             return states
+        if self.right and self.longest == self.total_length:
+            return states.masked_fill(~_as_mask_of(self.valid, states), 0.0)
         position = self._steps(self.total_length) - self.first[:, None]
         real = (position >= 0) & (position < self.lengths[:, None])
         restored = _take_steps(states, position.clamp(0, self.longest - 1))

@@ -111,8 +111,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
         alignment: Alignment,
         hidden: Tensor | None = None,
         cell: Tensor | None = None,
-        keep_cell: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        keep_memory: bool = False,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Read aligned sequences.
 
         A batch without padding goes to torch's kernel as it is. With padding on a GPU the sequences are packed, which
@@ -125,18 +125,21 @@ class RecurrentLayer(GradientCheckpointingLayer):
             alignment: Where the real steps are.
             hidden: (B, D, H), the states before the first step; zeros by default.
             cell: (B, D, H), the memory cells of an LSTM before the first step.
-            keep_cell: Whether the memory cells of an LSTM at each sequence's own end are wanted.
+            keep_memory: Whether the memory after each sequence's own last step is wanted.
 
         Returns:
-            The states (B, T, S), arbitrary but finite on padding, and after each sequence's last step hidden
-            (B, D, H) and cell (B, D, H) or `None`. All are tensors side by side, as reentrant checkpoints need them.
+            The states (B, T, S), arbitrary but finite on padding, and, if wanted, after each sequence's last step
+            hidden (B, D, H) and, of an LSTM, cell (B, D, H). All are tensors side by side, as reentrant checkpoints
+            need them.
         """
-        states, (hidden, cell) = self._run(inputs, alignment, None if hidden is None else (hidden, cell), keep_cell)
+        before = None if hidden is None else (hidden, cell)
+        states, memory = self._run(inputs, alignment, before, keep_memory)
+        hidden, cell = memory if keep_memory and memory is not None else (None, None)
         return states, hidden, cell
 
     def _run(
-        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_cell: bool
-    ) -> tuple[Tensor, Memory]:
+        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
+    ) -> tuple[Tensor, Memory | None]:
         if torch.compiler.is_compiling():
             return self._run_traced(inputs, alignment, initial)
         by_steps = self._by_steps(inputs, alignment)
@@ -149,14 +152,18 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if by_steps:
             states = self.cell.run_by_steps(read, initial)
         else:
-            runs = [self._run_direction(index, each, alignment, initial, keep_cell) for index, each in enumerate(read)]
+            parts = enumerate(read)
+            runs = [self._run_direction(index, each, alignment, initial, keep_memory) for index, each in parts]
             states, cells = [each for each, _ in runs], [cell for _, cell in runs]
-        hidden = torch.stack([alignment.take_last(each) for each in states], dim=1)
-        if initial is not None:  # a row without a step keeps what it had
-            hidden = torch.where(alignment.lengths[:, None, None] > 0, hidden, initial[0])
+        memory = None
+        if keep_memory:
+            hidden = torch.stack([alignment.take_last(each) for each in states], dim=1)
+            if initial is not None:  # a row without a step keeps what it had
+                hidden = torch.where(alignment.lengths[:, None, None] > 0, hidden, initial[0])
+            kept = [cell for cell in cells if cell is not None]
+            memory = hidden, torch.stack(kept, dim=1) if kept else None
         states[1:] = [alignment.reverse(each) for each in states[1:]]
-        kept = [cell for cell in cells if cell is not None]
-        return torch.cat(states, dim=-1), (hidden, torch.stack(kept, dim=1) if kept else None)
+        return torch.cat(states, dim=-1) if len(states) > 1 else states[0], memory
 
     def _by_steps(self, inputs: Tensor, alignment: Alignment) -> bool:
         """Whether our own steps are the fast way: for gradients on a CPU, where torch has no fused kernel.
@@ -184,14 +191,14 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return states, memory
 
     def _run_direction(
-        self, direction: int, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_cell: bool
+        self, direction: int, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Run one direction over right padding -> states (B, T, H) and, if wanted, the cell (B, H)."""
         weights: list[Tensor] = list(self.cell.all_weights[direction])
-        if keep_cell and self.cell.mode == "LSTM":
+        if keep_memory and self.cell.mode == "LSTM":
             inputs, weights[0] = self._hold_cell(inputs, weights[0], alignment)
         states, cell = self.cell.run_direction(inputs, initial, weights)
-        return states, cell if keep_cell else None
+        return states, cell if keep_memory else None
 
     def _hold_cell(self, inputs: Tensor, weight: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
         """Make an LSTM keep its cell through the padding, exactly.
