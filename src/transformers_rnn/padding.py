@@ -1,7 +1,6 @@
 """Where each sequence of a padded batch truly begins and ends: the only room that reads the attention mask."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ class Alignment:
         longest: The largest T_i (but at least 1), or T while a graph is traced.
         full: All sequences fill the batch: there is no padding, and nothing to do.
         right: All sequences begin at step 0 of the given batch.
+        valid: (B, longest), true on real steps of aligned sequences.
     """
 
     lengths: Tensor
@@ -29,18 +29,14 @@ class Alignment:
     longest: int
     full: bool
     right: bool
+    valid: Tensor
 
-    @cached_property
-    def valid(self) -> Tensor:
-        """(B, longest), true on real steps of aligned sequences."""
-        return self._steps(self.longest) < self.lengths[:, None]
-
-    @cached_property
+    @property
     def last(self) -> Tensor:
         """(B,), the index of each aligned sequence's last real step; 0 for an empty piece of a stream."""
         return (self.lengths - 1).clamp(min=0)
 
-    @cached_property
+    @property
     def _reversal(self) -> Tensor:
         steps = self._steps(self.longest)
         return torch.where(self.valid, self.lengths[:, None] - 1 - steps, steps)
@@ -114,15 +110,18 @@ def align(attention_mask: Tensor | None, sequence: Tensor, pad_token_id: int | N
     tracing = torch.compiler.is_compiling()
     if attention_mask is None or (not tracing and _is_full(attention_mask, batch_size, total_length)):
         lengths = torch.full((batch_size,), total_length, device=sequence.device)
-        return Alignment(lengths, torch.zeros_like(lengths), total_length, total_length, full=True, right=True)
+        valid = torch.ones(batch_size, total_length, dtype=torch.bool, device=sequence.device)
+        return Alignment(lengths, torch.zeros_like(lengths), total_length, total_length, True, True, valid)
     real = attention_mask.to(device=sequence.device, dtype=torch.bool)
     lengths = real.sum(dim=1)
     first = real.int().argmax(dim=1)
-    if tracing:
-        return Alignment(lengths, first, total_length, total_length, full=False, right=False)
-    _check_sequences(real, lengths, first, streaming)
-    longest, shifted = (int(value) for value in torch.stack([lengths.max(), first.max()]).tolist())
-    return Alignment(lengths, first, total_length, max(longest, 1), full=False, right=shifted == 0)
+    longest, shifted = total_length, 1
+    if not tracing:
+        _check_sequences(real, lengths, first, streaming)
+        longest, shifted = (int(value) for value in torch.stack([lengths.max(), first.max()]).tolist())
+        longest = max(longest, 1)
+    valid = torch.arange(longest, device=sequence.device)[None, :] < lengths[:, None]
+    return Alignment(lengths, first, total_length, longest, False, not shifted, valid)
 
 
 def _between_padding(not_pad: Tensor) -> Tensor:
