@@ -145,6 +145,52 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             batch = BatchFeature({name: list(rows) for name, rows in batch.items()})
         return batch
 
+    def pad(self, processed_features: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Pad prepared sequences as the host does; what collators ask for takes one pass, not one a sequence.
+
+        Args:
+            processed_features: A list of mappings with `input_features` (T_i, F), as a collator has them, or a mapping
+                of lists; other columns, such as labels, are carried along.
+            *args: The host's, in its order.
+            **kwargs: The host's: `padding`, `max_length`, `truncation`, `pad_to_multiple_of`, `return_attention_mask`,
+                `return_tensors`.
+
+        Raises:
+            ValueError: As in `__call__`.
+        """
+        plain = not args and kwargs.get("padding", True) is True and kwargs.get("return_tensors") == "pt"
+        if plain and not any(kwargs.get(name) for name in ("truncation", "pad_to_multiple_of")):
+            columns = self._pad_at_once(processed_features, kwargs.get("return_attention_mask"))
+            if columns is not None:
+                return BatchFeature(columns, tensor_type="pt")
+        return super().pad(processed_features, *args, **kwargs)
+
+    def _pad_at_once(self, rows: Any, return_attention_mask: bool | None) -> dict[str, Any] | None:
+        """The padded columns of float32 arrays without a surprise among them; else `None`."""
+        if not isinstance(rows, (list, tuple)) or not rows or not isinstance(rows[0], Mapping):
+            return None
+        name = self.model_input_names[0]
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        sequences, masks = columns.pop(name, [None]), columns.pop("attention_mask", None)
+        if not all(isinstance(each, np.ndarray) and each.dtype == np.float32 for each in sequences):
+            return None
+        if not all(each.ndim == 2 and len(each) and each.shape[1] == self.feature_size for each in sequences):
+            return None
+        longest = max(map(len, sequences))
+        padded = np.full((len(rows), longest, self.feature_size), self.padding_value, dtype=np.float32)
+        mask = np.zeros((len(rows), longest), dtype=np.int32)
+        for index, each in enumerate(sequences):
+            real = slice(0, len(each)) if self.padding_side == "right" else slice(longest - len(each), longest)
+            padded[index, real] = each
+            mask[index, real] = 1 if masks is None else masks[index]
+        numbers = (int, float, list, np.ndarray, np.generic)
+        if not np.isfinite(padded).all() or not all(isinstance(x, numbers) for each in columns.values() for x in each):
+            return None
+        others = {key: np.asarray(values) for key, values in columns.items()}
+        others = {key: x.astype(np.float32) if x.dtype == np.float64 else x for key, x in others.items()}
+        wants_mask = self.return_attention_mask if return_attention_mask is None else return_attention_mask
+        return {name: padded, **others, **({"attention_mask": mask} if wants_mask or masks is not None else {})}
+
     def prepare(self, sequence: Any, name: str = "The sequence") -> NDArray[np.float32]:
         """Check and scale one sequence (T, F), no more: what `__call__` does before it pads.
 

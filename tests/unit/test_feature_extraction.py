@@ -499,6 +499,24 @@ def test_a_mask_that_is_there_is_padded_with_the_features() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1] * 5, [1, 0, 0, 0, 0]]
 
 
+@given(data=st.data(), side=st.sampled_from(["left", "right"]))
+def test_what_collators_ask_for_in_one_pass_is_what_the_host_makes_row_by_row(data: st.DataObject, side: str) -> None:
+    lengths = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    label = data.draw(st.sampled_from([3, 0.5, [1, 0], [0.5, 2.0], np.int64(2), np.array([1.0, 0.0])]))
+    masked = data.draw(st.booleans())
+    rows = [
+        {"input_features": np.full((n, 2), n, np.float32), "label": label}
+        | ({"attention_mask": np.arange(n) > 0} if masked else {})
+        for n in lengths
+    ]
+    ours = extractor(padding_side=side, return_attention_mask=data.draw(st.booleans()))
+    found = ours.pad([dict(row) for row in rows], padding=True, return_tensors="pt")
+    expected = super(type(ours), ours).pad([dict(row) for row in rows], padding=True, return_tensors="pt")
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
+
+
 def test_the_collator_checks_what_skipped_the_extractor() -> None:
     collator = DataCollatorWithPadding(extractor())
     with pytest.raises(ValueError, match=r"^A sequence of the batch, step 2, feature 1 is nan\."):
