@@ -133,8 +133,13 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         features = [
             self._scale(self._as_sequence(sequence, name)[:cut], name) for name, sequence in self._named(sequences)
         ]
+        batch = BatchFeature({self.model_input_names[0]: features})
+        if not padding and return_tensors is None:
+            if self.return_attention_mask if return_attention_mask is None else return_attention_mask:
+                batch["attention_mask"] = [np.ones(len(each), dtype=np.int32) for each in features]
+            return batch
         batch = self.pad(
-            BatchFeature({self.model_input_names[0]: features}),
+            batch,
             padding=padding,
             max_length=limit,
             pad_to_multiple_of=pad_to_multiple_of,
@@ -149,14 +154,9 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """Pad prepared sequences as the host does; what collators ask for takes one pass, not one a sequence.
 
         Args:
-            processed_features: A list of mappings with `input_features` (T_i, F), as a collator has them, or a mapping
-                of lists; other columns, such as labels, are carried along.
-            *args: The host's, in its order.
-            **kwargs: The host's: `padding`, `max_length`, `truncation`, `pad_to_multiple_of`, `return_attention_mask`,
-                `return_tensors`.
-
-        Raises:
-            ValueError: As in `__call__`.
+            processed_features: A list of mappings with `input_features` (T_i, F) and other columns, or a mapping.
+            *args: The host's.
+            **kwargs: The host's.
         """
         plain = not args and kwargs.get("padding", True) is True and kwargs.get("return_tensors") == "pt"
         if plain and not any(kwargs.get(name) for name in ("truncation", "pad_to_multiple_of")):

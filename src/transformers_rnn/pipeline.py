@@ -75,7 +75,8 @@ class SortedPipeline(Pipeline):
         return [{name: rows[index] for name, rows in encoded.items()} for index in range(len(texts))]
 
     def _forward(self, input_tensors: Any, **forward_parameters: Any) -> SequenceClassifierOutput:
-        self.model.eval()  # in training mode dropout would make the answer random
+        if self.model.training:
+            self.model.eval()  # dropout would make the answer random
         if "use_cache" in inspect.signature(self.model.forward).parameters:
             forward_parameters["use_cache"] = False
         # Only the logits: the host would take states apart along an axis that need not be that of the sequences.
