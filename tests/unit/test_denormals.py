@@ -12,10 +12,13 @@ from transformers_rnn.denormals import denormals_are_flushed, flush_denormals, r
 @pytest.fixture(autouse=True)
 def as_found():
     """Workers exist before the test, and nothing is left behind."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     torch.randn(300, 300) @ torch.randn(300, 300)
     restore_denormals()
     yield
     restore_denormals()
+    torch.set_num_threads(threads)
 
 
 def test_a_running_thread_pool_is_reached_and_put_back():
