@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from huggingface_hub import ModelCard
 from processes import ROOT, run
 from safetensors.torch import load_file
@@ -17,9 +18,9 @@ from transformers import TrainingArguments, pipeline
 
 from transformers_rnn import RNNForSequenceClassification
 from transformers_rnn.checkpoints import last_checkpoint
+from transformers_rnn.evaluation import answer
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.recipe import choose_recipe, settle_strategies
-from transformers_rnn.run_report import answer
 from transformers_rnn.training import evaluate_classifier, train_classifier
 
 SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -78,6 +79,10 @@ def test_the_directory_holds_all_that_was_promised(trained):
     card = ModelCard.load(trained.directory / "README.md")
     assert card.data.license == "apache-2.0"
     assert {result.metric_type for result in card.data.eval_results} >= {"accuracy", "f1"}
+    told = {
+        result.metric_name: (result.metric_args or {}).get("confidence_interval") for result in card.data.eval_results
+    }
+    assert told["accuracy"] == list(trained.intervals["accuracy"])
     assert "confusion_matrix.png" in card.text
     assert all(low <= trained.metrics[name] <= high for name, (low, high) in trained.intervals.items())
 
@@ -96,16 +101,40 @@ def test_the_pipeline_says_what_the_run_measured(trained):
         assert pair == pytest.approx(trained.intervals[name])
 
 
-def test_answers_stand_in_the_order_of_the_rows(trained):
-    """The host's own `predict` gives them in the order of its sampler when rows are grouped by length."""
+def test_evaluation_reads_the_longest_first_whatever_the_sampling_of_training(trained):
     assert trained.trainer.args.train_sampling_strategy == "group_by_length"
+    rows = trained.trainer.train_dataset
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    masks = [batch["attention_mask"] for batch in trained.trainer.get_eval_dataloader(rows)]
+    assert [int(length) for mask in masks for length in mask.sum(1)] == sorted(lengths, reverse=True)
+    stream = rows.to_iterable_dataset()
+    masks = [batch["attention_mask"] for batch in trained.trainer.get_eval_dataloader(stream)]
+    assert [int(length) for mask in masks for length in mask.sum(1)] == lengths
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answers_stand_in_the_order_of_the_rows(streamed, trained):
+    """`predict` itself gives them in the order of the sampler."""
     encoded = trained.trainer.train_dataset
-    answers = answer(trained.trainer, "train", encoded)
+    answers = answer(trained.trainer, "train", encoded.to_iterable_dataset() if streamed else encoded)
     for row, logits in zip(encoded, answers.logits, strict=True):
         alone = trained.model(torch.tensor([row["input_ids"]])).logits[0]
         torch.testing.assert_close(torch.tensor(logits), alone, rtol=1e-4, atol=1e-5)
     assert answers.labels.tolist() == list(encoded["labels"])
     assert answers.lengths.tolist() == [len(row) for row in encoded["input_ids"]]
+
+
+@pytest.mark.parametrize("kind", [SINGLE, "vectors"])
+def test_a_stream_is_trained_for_so_many_steps(kind, tmp_path):
+    stream = Dataset.from_dict(table(kind)).to_iterable_dataset()
+    result = train_classifier(
+        {"train": stream, "test": stream.take(20)}, tmp_path, max_steps=4, validation_size=0.2, **TINY
+    )
+    assert result.trainer.state.global_step == 4
+    assert result.metrics["accuracy"] >= 0
+    assert (tmp_path / "README.md").is_file()
+    with pytest.raises(ValueError, match=r"^A stream has no known length, so max_steps must say"):
+        train_classifier({"train": stream}, tmp_path / "endless", **TINY)
 
 
 @pytest.mark.parametrize("kind", [SEVERAL, REGRESSION, "vectors"])
@@ -314,6 +343,9 @@ def test_recipes_follow_the_data():
     assert words.tokenizer["level"] == "word"
     assert words.tokenizer["min_frequency"] == 2
     assert words.arguments["metric_for_best_model"] == "macro_f1"
+    several = choose_recipe(50_000, 500, SEVERAL, texts=["some words that make a text"] * 50).arguments
+    assert (several["metric_for_best_model"], several["greater_is_better"]) == ("mean_average_precision", True)
+    assert several["num_train_epochs"] == 10
     assert choose_recipe(5_000, 500, SINGLE, texts=["Smith", "van Dyk"]).tokenizer["level"] == "char"
     assert (
         choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
