@@ -55,9 +55,6 @@ def choose_recipe(
     rows = 100_000 if num_train is None else num_train
     batch_size = 8 if rows < 400 else 16 if rows < 2_000 else 32 if rows < 20_000 else 64
     steps = ceil(rows / batch_size)
-    # Of several labels most are rare, and are learned when the common ones have long been.
-    fewest = 10 if problem_type == "multi_label_classification" else 5
-    epochs = min(60, max(fewest, ceil(1_200 / steps)))
     width = 64 if rows < 2_000 else 128 if rows < 100_000 else 256
     reads_text = texts is not None
     config: dict[str, Any] = {
@@ -69,6 +66,7 @@ def choose_recipe(
         "classifier_dropout": 0.5,
     }
     tokenizer = {} if texts is None else _choose_tokenizer(texts, rows)
+    epochs = min(60, max(_fewest_epochs(problem_type, tokenizer), ceil(1_200 / steps)))
     if tokenizer:
         config["input_size"] = width
     if tokenizer.get("level") == "char":
@@ -93,6 +91,13 @@ def choose_recipe(
     longest = LONGEST_TEXT if reads_text else LONGEST_SERIES
     cut = longest if reads_text or (lengths is not None and max(lengths, default=0) > longest) else None
     return Recipe(config, arguments, max(3, epochs // 4), tokenizer, cut)
+
+
+def _fewest_epochs(problem_type: str, tokenizer: Mapping[str, Any]) -> int:
+    """Passes over data that is large: characters tell little each, and of several labels most are rare."""
+    if tokenizer.get("level") == "char":
+        return 15
+    return 10 if problem_type == "multi_label_classification" else 5
 
 
 def _judged_by(problem_type: str, num_validation: int) -> dict[str, Any]:
