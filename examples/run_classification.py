@@ -12,6 +12,9 @@ Examples:
     python run_classification.py --data train.tsv --validation_file dev.tsv --test_file test.tsv \\
         --label_separator , --pos_weight balanced --output_dir emotions --do_train --do_eval
 
+  tab-separated files without a header, labels given as numbers:
+    python run_classification.py --data train.tsv --column_names text labels id --labels names.txt ...
+
   sequences of vectors in a column of a Parquet file, your own sizes and schedule:
     python run_classification.py --data gestures.parquet --vector_column series --label_column gesture \\
         --cell_type gru --hidden_size 200 --num_train_epochs 40 --output_dir gestures --do_train --do_eval
@@ -41,6 +44,7 @@ import numpy as np
 from transformers import AutoConfig, HfArgumentParser, TrainingArguments, pipeline
 
 import transformers_rnn  # noqa: F401 - registers
+from transformers_rnn.data_files import FileFormat
 from transformers_rnn.data_source import read_source
 from transformers_rnn.labelled_data import LabelledData, load_labelled_data
 from transformers_rnn.training import evaluate_classifier, train_classifier
@@ -58,6 +62,13 @@ class DataArguments:
     _argument_group_name = "the data"
 
     data: str | None = told("File (CSV, TSV, JSON lines, Parquet, also .gz), folder, or name on the hub.")
+    column_names: list[str] | None = told(
+        "Names of the columns of CSV and TSV files without a header; files of another suffix are tab-separated then."
+    )
+    encoding: str | None = told("Of text files: utf-8, latin-1, ...")
+    quotes: bool | None = told(
+        "Whether quotation marks enclose values in CSV and TSV files; if not given, not in TSV without a header."
+    )
     validation_file: str | None = told("File of the validation set, if data is a file of the training set.")
     test_file: str | None = told("File of the test set.")
     predict_file: str | None = told("File to predict, labels not needed; by default the test set.")
@@ -68,6 +79,9 @@ class DataArguments:
     )
     label_column: list[str] | None = told("Column of labels, or several of zeros and ones. Not given: found.")
     label_separator: str | None = told("What stands between several labels in one string, such as a comma.")
+    labels: list[str] | None = told(
+        "All labels in the order of their numbers, or a text file with one a line. Not given: learned."
+    )
     problem_type: str | None = told(
         "single_label_classification, multi_label_classification or regression. Not given: told from the labels."
     )
@@ -101,15 +115,17 @@ class ModelArguments:
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
     early_stopping_patience: int | None = told("Evaluations without improvement until training stops; 0: never.")
+    abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")
     dataset_name: str | None = told("Name of the data in the card.")
     dataset_license: str | None = told("Licence of the data.")
     license: str | None = told("Licence of the model.")
     language: str | None = told("Language of the texts, such as en.")
+    watts: float | None = told("Power of the machine, to estimate the energy of the training from.")
 
 
 PROCESSING = ("level", "vocab_size", "min_frequency", "max_length")
-CARD = ("title", "dataset_name", "dataset_license", "license", "language")
+CARD = ("title", "dataset_name", "dataset_license", "license", "language", "watts")
 
 
 def parse(arguments: list[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -143,6 +159,10 @@ def load(data: dict[str, Any]) -> LabelledData:
     options = {name: value for name, value in data.items() if not name.endswith("_file") and name != "data"}
     files = {"validation": data.get("validation_file"), "test": data.get("test_file")}
     files = {name: path for name, path in files.items() if path}
+    names = options.pop("labels", None)  # the host has another meaning for label_names
+    if names and len(names) == 1 and Path(names[0]).is_file():
+        names = Path(names[0]).read_text(encoding="utf-8").splitlines()
+    options["label_names"] = names
     labelled = load_labelled_data({"train": data["data"], **files} if files else data["data"], **options)
     print(labelled.report, flush=True)
     return labelled
@@ -152,7 +172,8 @@ def predict(directory: str, data: dict[str, Any], labelled: LabelledData | None)
     """Write what the saved model says, one JSON object a row, in the order of the data."""
     config = AutoConfig.from_pretrained(directory)
     if data.get("predict_file"):
-        rows = read_source(data["predict_file"])["train"].with_format("numpy")
+        form = FileFormat(**{name: data[name] for name in ("column_names", "encoding", "quotes") if name in data})
+        rows = read_source(data["predict_file"], form=form)["train"].with_format("numpy")
         columns = [data["text_column"]] if "text_column" in data else data.get("vector_column")
         if not columns:
             raise SystemExit("--predict_file needs --text_column or --vector_column.")

@@ -120,7 +120,7 @@ def raw_labels(table: pa.Table, columns: Sequence[str], separator: str | None = 
     if len(lists) > 1:
         return list(zip(*lists, strict=True))
     if separator is not None:
-        return [[label.strip() for label in value.split(separator) if label.strip()] for value in lists[0]]
+        return [[label.strip() for label in str(value).split(separator) if label.strip()] for value in lists[0]]
     return lists[0]
 
 
@@ -196,7 +196,7 @@ def _kind(table: pa.Table, columns: Sequence[str], separator: str | None) -> str
     if len(columns) > 1:
         return "columns of " + ("float" if "float" in kinds else "integer" if "integer" in kinds else "boolean")
     if separator is not None:
-        if kinds[0] != "string":
+        if kinds[0] not in ("string", "integer"):  # a file in which no row has two numbers is one of integers
             raise ValueError(
                 f"label_separator={separator!r} takes strings apart, but column {columns[0]!r} holds {kinds[0]} values"
                 ". Leave it out."

@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, Features, IterableDataset
 from numpy.typing import NDArray
 
 from .column_finding import Columns, find_columns
+from .data_files import FileFormat
 from .data_report import DataReport, report_on
 from .data_source import Split, Splits, find_mixture, first_row, read_columns, read_source
 from .data_splitting import SplitPlan, draw_part
@@ -72,6 +73,9 @@ def load_labelled_data(
     max_test_samples: int | None = None,
     drop_incomplete: bool = False,
     drop_duplicates: bool = False,
+    column_names: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quotes: bool | None = None,
     load_options: Mapping[str, Any] | None = None,
 ) -> LabelledData:
     """Read a table of texts or vectors with labels, check it, and split it where it is not split.
@@ -101,6 +105,10 @@ def load_labelled_data(
         max_test_samples: the same for the test set.
         drop_incomplete: whether rows without input or label are left out; else they are refused.
         drop_duplicates: whether training rows that repeat the input of another row, of any split, are left out.
+        column_names: of CSV and TSV files without a header; with them a file of another suffix is tab-separated.
+        encoding: of text files.
+        quotes: whether quotation marks enclose values in CSV and TSV files; `None`: yes, but not in tab-separated
+            files without a header.
         load_options: further arguments of `datasets.load_dataset` for a name on the hub, such as `name`, `revision`
             or `streaming`.
 
@@ -110,7 +118,7 @@ def load_labelled_data(
         ValueError: no clear choice of columns, labels that fit no problem, a row that cannot be learned (with split,
             row and column), or a split that cannot be made.
     """
-    splits = read_source(source, load_options)
+    splits = read_source(source, load_options, FileFormat(column_names, encoding, quotes))
     if "train" not in splits:
         raise ValueError(
             f"There is no training set among the splits {', '.join(map(repr, splits))}. Name one 'train'."

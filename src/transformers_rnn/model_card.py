@@ -129,7 +129,7 @@ def write_model_card(
         pipeline_tag=task if task in HUB_TASKS else None,
         tags=["transformers-rnn", config.cell_type, *([] if task in HUB_TASKS else [task, "time-series"]), *tags],
         datasets=[dataset_id] if dataset_id else None,
-        **_measured(figures, task, model_name or title, dataset_name, dataset_id or dataset_name, split),
+        **_measured(figures, intervals, task, model_name or title, dataset_name, dataset_id or dataset_name, split),
     )
     card = ModelCard.from_template(
         data,
@@ -182,9 +182,15 @@ def _check_energy(watts: float | None, energy: float | None, method: str | None,
 
 
 def _measured(
-    figures: dict[str, float], task: str, model_name: str, dataset_name: str, dataset_type: str, split: str | None
+    figures: dict[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    task: str,
+    model_name: str,
+    dataset_name: str,
+    dataset_type: str,
+    split: str | None,
 ) -> dict[str, Any]:
-    """The metadata of the figures; the hub's JSON cannot hold one that is not finite."""
+    """The metadata of the figures and their intervals; the hub's JSON cannot hold a number that is not finite."""
     results = [
         EvalResult(
             task_type=task,
@@ -195,6 +201,7 @@ def _measured(
             metric_type=_hub_metric(name),
             metric_name=name,
             metric_value=value,
+            metric_args=_interval_arguments(intervals.get(name)),
         )
         for name, value in figures.items()
         if isfinite(value)
@@ -203,6 +210,12 @@ def _measured(
         return {}
     types = list(dict.fromkeys(result.metric_type for result in results))
     return {"metrics": types, "model_name": model_name, "eval_results": results}
+
+
+def _interval_arguments(ends: tuple[float, float] | None) -> dict[str, Any] | None:
+    if ends is None or not all(map(isfinite, ends)):
+        return None
+    return {"confidence_interval": [float(end) for end in ends], "confidence_level": 0.95}
 
 
 def _hub_metric(name: str) -> str:

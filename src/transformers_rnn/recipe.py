@@ -9,6 +9,7 @@ import numpy as np
 
 LONGEST_TEXT = 400  # tokens; back-propagation through more costs much and teaches little
 LONGEST_SERIES = 1000  # steps
+EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
 
 
@@ -54,7 +55,6 @@ def choose_recipe(
     rows = 100_000 if num_train is None else num_train
     batch_size = 8 if rows < 400 else 16 if rows < 2_000 else 32 if rows < 20_000 else 64
     steps = ceil(rows / batch_size)
-    epochs = min(60, max(5, ceil(1_200 / steps)))
     width = 64 if rows < 2_000 else 128 if rows < 100_000 else 256
     reads_text = texts is not None
     config: dict[str, Any] = {
@@ -66,6 +66,7 @@ def choose_recipe(
         "classifier_dropout": 0.5,
     }
     tokenizer = {} if texts is None else _choose_tokenizer(texts, rows)
+    epochs = min(60, max(_fewest_epochs(problem_type, tokenizer), ceil(1_200 / steps)))
     if tokenizer:
         config["input_size"] = width
     if tokenizer.get("level") == "char":
@@ -78,7 +79,7 @@ def choose_recipe(
         "weight_decay": 0.01,
         "num_train_epochs": epochs,
         "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": 128,
+        "per_device_eval_batch_size": EVALUATED_TOGETHER,
         "train_sampling_strategy": "group_by_length",
         "logging_strategy": "epoch",
         "eval_strategy": "epoch",
@@ -92,10 +93,21 @@ def choose_recipe(
     return Recipe(config, arguments, max(3, epochs // 4), tokenizer, cut)
 
 
+def _fewest_epochs(problem_type: str, tokenizer: Mapping[str, Any]) -> int:
+    """Passes over data that is large: characters tell little each, and of several labels most are rare."""
+    if tokenizer.get("level") == "char":
+        return 15
+    return 10 if problem_type == "multi_label_classification" else 5
+
+
 def _judged_by(problem_type: str, num_validation: int) -> dict[str, Any]:
-    """How epochs are compared: the loss, which has no ties, or macro F1, which sees every class, where it is fine."""
-    if problem_type == "single_label_classification" and num_validation >= COARSE:
-        return {"metric_for_best_model": "macro_f1", "greater_is_better": True}
+    """How epochs are compared: by a figure that sees every label, where there are rows enough; else by the loss.
+
+    For several labels this is the mean average precision: it needs no thresholds, which are fitted after training.
+    """
+    figure = {"single_label_classification": "macro_f1", "multi_label_classification": "mean_average_precision"}
+    if problem_type in figure and num_validation >= COARSE:
+        return {"metric_for_best_model": figure[problem_type], "greater_is_better": True}
     return {"metric_for_best_model": "loss", "greater_is_better": False}
 
 

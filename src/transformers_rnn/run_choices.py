@@ -30,6 +30,7 @@ def sort_choices(choices: Mapping[str, Any], is_loaded: bool) -> tuple[dict[str,
                 f"train_classifier has no choice {name!r}: it is no field of RNNConfig, no argument of "
                 f"TrainingArguments{'' if is_loaded else ' and no option of load_labelled_data'}. {advice}"
             )
+    kinds[2] = [name for name in kinds[2] if name == "seed" or name not in parameters]  # label_names are the data's
     data, config, arguments = ({name: choices[name] for name in kind if name in choices} for kind in kinds)
     return data, config, arguments
 

@@ -3,17 +3,15 @@
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import Trainer
 from transformers.utils import logging
 
 from .calibration import coverage_curve
+from .evaluation import Answers, config_of
 from .figures import read_predictions
 from .labelled_data import LabelledData
 from .metrics import confidence_intervals, evaluate_predictions
@@ -35,52 +33,6 @@ TOLD = (  # what the card tells of the arguments
     "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "metric_for_best_model",
 )  # fmt: skip
 TOLD_FIELDS = ("embedding_dropout", "hidden_dropout", "classifier_dropout")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model answered to the rows of a split, in their order.
-
-    Args:
-        split: Its name.
-        logits: (B, L).
-        labels: (B,) or (B, L).
-        lengths: T_i of each row.
-    """
-
-    split: str
-    logits: NDArray[Any]
-    labels: NDArray[Any]
-    lengths: NDArray[Any]
-
-
-def config_of(trainer: Trainer) -> Any:
-    """The config of a trainer's model."""
-    return trainer.model.config  # type: ignore[union-attr]
-
-
-def answer(trainer: Trainer, name: str, rows: Any) -> Answers:
-    """Run a trainer's model over encoded rows and return its logits in their order.
-
-    `Trainer.predict` gives them in the order of its sampler, which for grouping by length is not that of the rows.
-    """
-    key = trainer.model.main_input_name  # type: ignore[union-attr]
-    lengths = np.array([len(row[key]) for row in rows])
-    order = np.argsort(lengths, kind="stable") if hasattr(rows, "select") else None
-    with _in_order(trainer):
-        output = trainer.predict(rows if order is None else rows.select(order), metric_key_prefix=name)
-    back = np.arange(len(lengths)) if order is None else np.argsort(order)
-    return Answers(name, np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back], lengths)
-
-
-@contextmanager
-def _in_order(trainer: Trainer) -> Iterator[None]:
-    before = trainer.args.train_sampling_strategy
-    trainer.args.train_sampling_strategy = "sequential"
-    try:
-        yield
-    finally:
-        trainer.args.train_sampling_strategy = before
 
 
 def measure(config: Any, answers: Answers) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from safetensors.torch import load_model
 from transformers import (
     AutoTokenizer,
@@ -31,13 +32,14 @@ from .checkpoints import (
 )
 from .configuration_rnn import RNNConfig
 from .encoding import encode, learn_processor, recipe_for
+from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
-from .recipe import Recipe
+from .recipe import EVALUATED_TOGETHER, Recipe
 from .run_choices import loss_fields, sort_choices, training_arguments
-from .run_report import answer, config_of, draw_pictures, measure, write_card
+from .run_report import draw_pictures, measure, write_card
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class TrainingResult:
         metrics: Of the test set, or of the validation set where there is none; empty without both.
         intervals: The 95 % confidence interval of each metric.
         data: The splits that were used.
-        trainer: The host's trainer, for what else it can do.
+        trainer: The host's trainer, for what else it can do; `predict` answers in another order, see [`answer`].
     """
 
     directory: Path
@@ -107,13 +109,16 @@ def train_classifier(
 
     Raises:
         TypeError: A name that is none of these.
-        ValueError: Data, fields or arguments that do not fit; checkpoints of another run in `output_dir`.
+        ValueError: Data, fields or arguments that do not fit; a stream without `max_steps`; checkpoints of another
+            run in `output_dir`.
     """
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
     recipe = recipe_for(data)
     arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
+    if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
+        raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
@@ -121,7 +126,7 @@ def train_classifier(
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     patience = _patience(early_stopping_patience, recipe, arguments)
-    trainer = Trainer(
+    trainer = LengthOrderedTrainer(
         model=model,
         args=arguments,
         train_dataset=splits["train"],
@@ -175,16 +180,20 @@ def evaluate_classifier(
     processor = kind.from_pretrained(directory)
     arguments = TrainingArguments(
         str(directory),
-        per_device_eval_batch_size=128,
+        per_device_eval_batch_size=EVALUATED_TOGETHER,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
     )
-    trainer = Trainer(model, arguments, processing_class=processor)
+    trainer = LengthOrderedTrainer(model, arguments, processing_class=processor)
     return measure(config, answer(trainer, split, encode(data.splits[split], processor)))
 
 
 def _finish(
-    trainer: Trainer, splits: Mapping[str, Any], data: LabelledData, seconds: float, card: Mapping[str, Any]
+    trainer: LengthOrderedTrainer,
+    splits: Mapping[str, Any],
+    data: LabelledData,
+    seconds: float,
+    card: Mapping[str, Any],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
     directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import Dataset
 from loads import Load
 from pipelines import by_pipeline, tiny_model
 from real_data import Loads
 from report import Aim, Section, Table
 from trainer_loop import host_trainer
 
+from transformers_rnn.evaluation import LengthOrderedTrainer
+
 TEXTS = 2_000
 INTRO = (
-    "Real steps / computed steps, counted on the batches that reach the model. Training and evaluation: the batches "
-    'of `Trainer` with `train_sampling_strategy="group_by_length"`, over the whole training and test set. Pipelines: '
+    "Real steps / computed steps, counted on the batches that reach the model, as `train_classifier` makes them. "
+    'Training: those of `Trainer` with `train_sampling_strategy="group_by_length"`, over the whole training set; '
+    "evaluation: those of `LengthOrderedTrainer`, which reads the longest first, over the whole test set. Pipelines: "
     f"{TEXTS:,} test items in random order, `batch_size=32`."
 )
 
@@ -52,18 +56,13 @@ def section(loads: Loads) -> Section:
 def _shares(load: Load, loads: Loads) -> dict[str, Share | None]:
     print(f"  {load.name}", flush=True)
     model = tiny_model(load)
-    trainer = host_trainer(
-        load,
-        model,
-        load.rows(load.epoch),
-        train_sampling_strategy="group_by_length",
-        per_device_eval_batch_size=load.batch_size,
-    )
+    trainer = host_trainer(load, model, load.rows(load.epoch), train_sampling_strategy="group_by_length")
+    evaluator = host_trainer(load, model, None, LengthOrderedTrainer, per_device_eval_batch_size=load.batch_size)
     name = "input_features" if load.is_vectors else "input_ids"
-    test = [{name: sequence} for sequence in load.read(load.raw_test)]
+    test = Dataset.from_dict({name: load.read(load.raw_test)})
     shares: dict[str, Share | None] = {
         "training": real_share(batch["attention_mask"] for batch in trainer.get_train_dataloader()),
-        "evaluation": real_share(batch["attention_mask"] for batch in trainer.get_eval_dataloader(test)),
+        "evaluation": real_share(batch["attention_mask"] for batch in evaluator.get_eval_dataloader(test)),
     }
     for task in ("text-classification", "sequence-classification"):
         classify = by_pipeline(task, load, model)

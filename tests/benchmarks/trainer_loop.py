@@ -46,7 +46,9 @@ def section(loads: Loads) -> Section:
     return result
 
 
-def host_trainer(load: Load, model: nn.Module, examples: Any, **choices: Any) -> Trainer:
+def host_trainer(
+    load: Load, model: nn.Module, examples: Any, kind: type[Trainer] = Trainer, **choices: Any
+) -> Trainer:
     """A `Trainer` that does nothing but train, in the order of the examples unless told otherwise."""
     arguments = {
         "output_dir": tempfile.gettempdir(),
@@ -61,7 +63,7 @@ def host_trainer(load: Load, model: nn.Module, examples: Any, **choices: Any) ->
         "dataloader_pin_memory": False,
         "use_cpu": True,
     }
-    trainer = Trainer(
+    trainer = kind(
         model=model,
         args=TrainingArguments(**(arguments | choices)),
         train_dataset=examples,

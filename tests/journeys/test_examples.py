@@ -1,11 +1,18 @@
 """The examples, run whole, reach the figures that the README shows."""
 
 import ast
+import itertools
 import re
+import runpy
+import sys
+import tarfile
+from io import BytesIO
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from processes import ROOT, run
+from scipy.io import wavfile
 
 EXAMPLES = ROOT / "examples"
 
@@ -84,6 +91,56 @@ def test_a_text_is_followed_as_it_arrives(tmp_path):
     verdicts = dict(re.findall(r"^(a prize|lunch|a turn): (\w+), ", printed, re.MULTILINE))
     assert verdicts == {"a prize": "spam", "lunch": "ham", "a turn": "spam"}
     assert is_picture(tmp_path / "stream_text.png")
+
+
+def run_here(monkeypatch, name, *arguments):
+    """Run an example in this process; return its variables."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    return runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+QUICK = ("hidden_size=4", "max_steps=2", "disable_tqdm=true")
+
+
+def write_sounds(path, rate):
+    """Ten tones of a tenth of a second and more, some of the test set; and one that is shorter than a frame."""
+    with tarfile.open(path, "w:gz") as files:
+        for digit, number in itertools.product(range(2), (0, *range(5, 17))):
+            length = 100 if number == 16 else 800 + 40 * number
+            sound = np.sin(np.arange(length) * (0.2 + digit)) * 10_000
+            content = BytesIO()
+            wavfile.write(content, rate, sound.astype(np.int16))
+            member = tarfile.TarInfo(f"recordings/{digit}_someone_{number}.wav")
+            member.size = len(content.getvalue())
+            content.seek(0)
+            files.addfile(member, content)
+
+
+def test_sounds_become_log_mels_and_a_classifier(tmp_path, monkeypatch):
+    write_sounds(tmp_path / "sounds.tar.gz", rate=8_000)
+    found = run_here(monkeypatch, "spoken_digits.py", tmp_path / "sounds.tar.gz", tmp_path / "digits", *QUICK)
+    result = found["result"]
+    assert result.data.label_names == ("0", "1")
+    assert len(result.data.splits["test"]) == 2
+    series = found["splits"]["train"]["log_mels"]
+    assert {one.shape[1] for one in series} == {24}
+    assert len(series[0]) == 1 + 1_200 // 80  # of number 10: a step every 10 ms, and the end
+    assert "CC BY-SA 4.0" in (tmp_path / "digits" / "README.md").read_text(encoding="utf-8")
+    write_sounds(tmp_path / "fast.tar.gz", rate=16_000)
+    with pytest.raises(SystemExit, match=r"has 16000 samples a second, not 8000\. Resample it\.$"):
+        run_here(monkeypatch, "spoken_digits.py", tmp_path / "fast.tar.gz", tmp_path / "fast")
+
+
+def test_a_folder_of_names_becomes_a_classifier_of_characters(tmp_path, monkeypatch):
+    (tmp_path / "names").mkdir()
+    for label, letters in (("Greek", "ab"), ("Irish", "cd")):
+        names = ["".join(name) for name in itertools.product(letters, repeat=4)]
+        (tmp_path / "names" / f"{label}.txt").write_text("\n".join([*names, names[0]]))
+    (tmp_path / "names" / "SOURCE.txt").write_text("from somewhere")
+    result = run_here(monkeypatch, "surnames.py", tmp_path / "names", tmp_path / "surnames", *QUICK)["result"]
+    assert result.data.label_names == ("Greek", "Irish")
+    assert sum(result.data.report.rows.values()) == 32
+    assert result.processing_class.tokenize("abba") == ["a", "b", "b", "a"]
 
 
 def test_the_data_names_its_source_and_licence():

@@ -1,25 +1,35 @@
 """Every Python block of the README runs, in the order a reader would run them."""
 
 import re
+import shlex
+from runpy import run_path
 
 from processes import ROOT, run
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+MARK = "-- next block --"
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_python_blocks_run_and_print_what_they_say(tmp_path):
-    printed = [run("-W", "error", "-c", block, cwd=tmp_path) for block in BLOCKS]
+    """The first in a process of its own, which the second, in another, loads from."""
+    later = "".join(f"print({MARK!r})\nexec({block!r}, {{}})\n" for block in BLOCKS[1:])
+    printed = [run("-W", "error", "-c", program, cwd=tmp_path) for program in (BLOCKS[0], later)]
+    printed = [printed[0], *printed[1].split(f"{MARK}\n")[1:]]
+    assert len(printed) == len(BLOCKS)
     assert re.findall(r"'label': '(\w+)'", printed[1]) == ["spam", "ham"]
     assert printed[2].count("'score'") == 3
 
 
 def test_the_shell_blocks_are_the_ones_that_are_tested():
-    install, test = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
+    install, test, train = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
     assert 'pip install ".[test]"' in install
     for script in re.findall(r"python (examples/\S+\.py)", install):
         assert (ROOT / script).exists()
     assert test.strip() == "python -m pytest"
+    told = run_path(str(ROOT / "examples" / "run_classification.py"))["parse"](shlex.split(train)[2:])
+    assert told[0]["column_names"] == ["label", "text"]
+    assert told[2] == {"output_dir": "sms", "do_train": True, "do_eval": True}
 
 
 def test_every_file_that_the_readme_points_to_is_there():

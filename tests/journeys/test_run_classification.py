@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import runpy
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +33,24 @@ def answers(directory):
     return [json.loads(line) for line in (directory / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_help_is_a_page_that_teaches(tmp_path):
-    page = run(SCRIPT, "--help", cwd=tmp_path)
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run the script as a program, in this process; return what it printed."""
+
+    def run_here(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_here
+
+
+def test_the_help_is_a_page_that_teaches(call, capsys):
+    with pytest.raises(SystemExit):
+        call("--help")
+    page = capsys.readouterr().out
     assert page.startswith("usage: run_classification.py --data DATA --output_dir DIRECTORY")
     assert page.index("Examples:") < page.index("the data:") < page.index("the model, its loss and its card")
     assert page.count("python run_classification.py") >= 7
@@ -40,46 +58,34 @@ def test_the_help_is_a_page_that_teaches(tmp_path):
         assert option in page
 
 
-def test_texts_in_a_file_are_trained_evaluated_and_predicted_in_order(tmp_path):
+def test_texts_in_a_file_are_trained_evaluated_and_predicted_in_order(call, tmp_path):
     found = texts()
     write(tmp_path / "table.csv", {"text": found, "label": ["ab"["w1" in text.split()] for text in found]})
-    doing = ["--do_train", "--do_eval", "--do_predict", "--test_size", "0.2", "--title", "As or bs"]
+    doing = ["--do_train", "--do_eval", "--do_predict", "--test_size", "0.2", "--title", "As or bs", "--watts", "65"]
     printed = run(SCRIPT, "--data", "table.csv", "--output_dir", "model", *doing, *QUICK, cwd=tmp_path)
     assert "single_label_classification" in printed
     assert "'accuracy'" in printed
-    assert (tmp_path / "model" / "README.md").read_text(encoding="utf-8").count("As or bs")
-    of_test = answers(tmp_path / "model")
-    assert len(of_test) == 12
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "# As or bs" in card
+    assert "estimated as the time at a stated power of 65 W" in card
+    assert "python run_classification.py --data table.csv --output_dir model --do_train" in card
+    assert len(answers(tmp_path / "model")) == 12
+    using = ["--text_column", "text", "--output_dir", "model", "--do_predict"]
     write(tmp_path / "new.csv", {"text": found})
-    run(
-        SCRIPT, "--predict_file", "new.csv", "--text_column", "text", "--output_dir", "model", "--do_predict",
-        cwd=tmp_path,
-    )  # fmt: skip
+    call("--predict_file", "new.csv", *using)
     of_new = answers(tmp_path / "model")
     assert len(of_new) == 60
     write(tmp_path / "back.csv", {"text": found[::-1]})
-    run(
-        SCRIPT,
-        "--predict_file",
-        "back.csv",
-        "--text_column",
-        "text",
-        "--output_dir",
-        "model",
-        "--do_predict",
-        cwd=tmp_path,
-    )
+    call("--predict_file", "back.csv", *using)
     for one, other in zip(of_new, answers(tmp_path / "model")[::-1], strict=True):
         assert one["label"] == other["label"]
         assert one["score"] == pytest.approx(other["score"], abs=1e-5)
-    evaluated = run(
-        SCRIPT, "--data", "table.csv", "--test_size", "0.2", "--output_dir", "model", "--do_eval", cwd=tmp_path
-    )
+    evaluated = call("--data", "table.csv", "--test_size", "0.2", "--output_dir", "model", "--do_eval")
     assert evaluated.splitlines()[-1] in printed
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])
-def test_vectors_and_a_file_of_arguments(kind, tmp_path):
+def test_vectors_and_a_file_of_arguments(kind, call, tmp_path):
     generator = np.random.default_rng(0)
     series = [generator.normal(index % 3, 1, (2 + index % 5, 2)).tolist() for index in range(60)]
     table = pa.table({"series": series, "gesture": ["abc"[index % 3] for index in range(60)]})
@@ -87,40 +93,36 @@ def test_vectors_and_a_file_of_arguments(kind, tmp_path):
     arguments = {
         "data": "table.parquet", "vector_column": ["series"], "label_column": ["gesture"], "output_dir": "model",
         "do_train": True, "do_eval": True, "test_size": 0.2, "do_predict": True, "cell_type": "gru", "hidden_size": 4,
-        "max_steps": 3, "learning_rate": 0.01, "disable_tqdm": True,
+        "max_steps": 3, "learning_rate": 0.01, "disable_tqdm": True, "abstain_below": 0.1,
     }  # fmt: skip
     lines = [f"{name}: {json.dumps(value)}" for name, value in arguments.items()]
     (tmp_path / f"all.{kind}").write_text(json.dumps(arguments) if kind == "json" else "\n".join(lines))
-    printed = run(SCRIPT, f"all.{kind}", cwd=tmp_path)
+    printed = call(f"all.{kind}")
     assert "'macro_f1'" in printed
     assert json.loads((tmp_path / "model" / "config.json").read_text())["cell_type"] == "gru"
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["abstain_below"] == 0.1
     assert {answer["label"] for answer in answers(tmp_path / "model")} <= set("abc")
     assert len(answers(tmp_path / "model")) == 12
 
 
-def test_several_labels_and_split_files(tmp_path):
-    found = texts()
-    labels = [",".join(name for name in ("w1", "w2", "w3") if name in text.split()) or "w3" for text in found]
+def test_several_labels_as_numbers_in_split_files_without_a_header(call, tmp_path):
+    found, names = texts(), ["w1", "w2", "w3"]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    labels = [",".join(str(index) for index in range(3) if names[index] in text.split()) or "2" for text in found]
     for name, rows in (("train", slice(0, 40)), ("dev", slice(40, 50)), ("test", slice(50, 60))):
-        write(tmp_path / f"{name}.csv", {"text": found[rows], "label": labels[rows]})
-    files = [
-        "--data",
-        "train.csv",
-        "--validation_file",
-        "dev.csv",
-        "--test_file",
-        "test.csv",
-        "--label_separator",
-        ",",
-    ]
+        lines = [f'"{text}\t{label}\n' for text, label in zip(found[rows], labels[rows], strict=True)]
+        (tmp_path / f"{name}.tsv").write_text("".join(lines))
+    files = ["--data", "train.tsv", "--validation_file", "dev.tsv", "--test_file", "test.tsv"]
+    shape = ["--column_names", "text", "label", "--label_separator", ",", "--labels", "names.txt"]
     doing = ["--pos_weight", "balanced", "--output_dir", "model", "--do_train", "--do_eval", "--do_predict"]
-    assert "'micro_f1'" in run(SCRIPT, *files, *doing, *QUICK, cwd=tmp_path)
+    assert "'micro_f1'" in call(*files, *shape, *doing, *QUICK)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
+    assert list(config["id2label"].values()) == names
     assert len(config["pos_weight"]) == len(config["thresholds"]) == 3
     for answer in answers(tmp_path / "model"):
         assert isinstance(answer, list)
-        assert {given["label"] for given in answer} <= {"w1", "w2", "w3"}
+        assert {given["label"] for given in answer} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +133,8 @@ def test_several_labels_and_split_files(tmp_path):
         (["--do_train", "--hiden_size", "3"], "--hiden_size"),
     ],
 )
-def test_commands_that_cannot_be(arguments, message, tmp_path):
-    with pytest.raises(AssertionError) as told:
-        run(SCRIPT, *arguments, cwd=tmp_path)
-    assert message in str(told.value)
+def test_commands_that_cannot_be(arguments, message, call, tmp_path, capsys):
+    with pytest.raises(SystemExit) as told:
+        call(*arguments)
+    assert message in f"{told.value} {capsys.readouterr().err}"
     assert not os.listdir(tmp_path)

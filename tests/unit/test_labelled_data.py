@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -324,3 +325,48 @@ def test_the_report_reads_well_and_is_plain_data():
     assert json.loads(json.dumps(data.report.to_dict()))["rows"] == {"train": 18, "validation": 2}
     stream = load_labelled_data(Dataset.from_dict(TABLE).to_iterable_dataset())
     assert "A stream is read when it is used" in str(stream.report)
+
+
+class TestFilesWithoutAHeader:
+    ROWS = (("a", '"quoted'), ("b", 'he said "hi"'), ("a", "é"), ("b", "plain")) * 3
+
+    def write(self, path, separator="\t", encoding="utf-8"):
+        path.write_text("".join(f"{label}{separator}{text}\r\n" for label, text in self.ROWS), encoding)
+        return path
+
+    @pytest.mark.parametrize("name", ["rows.tsv", "rows.txt", "Rows"])
+    def test_tab_separated_are_read_as_they_stand(self, name, tmp_path):
+        path = self.write(tmp_path / name)
+        data = load_labelled_data(path, column_names=["label", "text"], validation_size=None)
+        assert list(data.splits["train"]["text"]) == [text for _, text in self.ROWS]
+        assert data.label_names == ("a", "b")
+
+    def test_quotes_enclose_values_of_csv_or_where_told(self, tmp_path):
+        (tmp_path / "rows.csv").write_text('a,"one, two"\nb,three\n' * 3)
+        data = load_labelled_data(tmp_path / "rows.csv", column_names=["label", "text"], validation_size=None)
+        assert data.splits["train"]["text"][0] == "one, two"
+        (tmp_path / "rows.tsv").write_text('a\t"one\ntwo"\nb\tthree\n' * 3)
+        told = {"column_names": ["label", "text"], "quotes": True, "validation_size": None}
+        assert load_labelled_data(tmp_path / "rows.tsv", **told).splits["train"]["text"][0] == "one\ntwo"
+        (tmp_path / "rows.tsv").write_text('label\ttext\na\t"one\nb\tthree\n')
+        plain = load_labelled_data(tmp_path / "rows.tsv", quotes=False, validation_size=None)
+        assert list(plain.splits["train"]["text"]) == ['"one', "three"]
+
+    def test_of_another_encoding(self, tmp_path):
+        path = self.write(tmp_path / "rows.tsv", encoding="latin-1")
+        data = load_labelled_data(path, column_names=["label", "text"], encoding="latin-1", validation_size=None)
+        assert data.splits["train"]["text"][2] == "é"
+        sentence = (
+            f"{path}, line 3 is not utf-8: invalid continuation byte. Pass the file's encoding, such as 'latin-1'."
+        )
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            load_labelled_data(path, column_names=["label", "text"])
+
+    def test_names_for_what_has_names(self, tmp_path):
+        (tmp_path / "rows.jsonl").write_text('{"text": "one", "label": "a"}')
+        for source, told in (
+            (tmp_path / "rows.jsonl", f"CSV and TSV files without a header, but {tmp_path / 'rows.jsonl'} names its"),
+            (Dataset.from_dict(TABLE), "files without a header, but the source is Dataset"),
+        ):
+            with pytest.raises(ValueError, match=re.escape(f"column_names=['x', 'y'] are for {told}")):
+                load_labelled_data(source, column_names=["x", "y"])

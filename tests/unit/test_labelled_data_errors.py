@@ -271,8 +271,8 @@ class TestLabels:
 
     def test_separator(self):
         refused(
-            "label_separator=',' takes strings apart, but column 'label' holds integer values. Leave it out.",
-            {**TABLE, "label": [0, 1] * 5},
+            "label_separator=',' takes strings apart, but column 'label' holds float values. Leave it out.",
+            {**TABLE, "label": [0.5, 1.5] * 5},
             label_separator=",",
         )
 

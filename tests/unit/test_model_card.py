@@ -256,6 +256,7 @@ def test_whatever_it_is_called_the_hub_reads_it(tmp_path, title, data, labels, v
     card = ModelCard.load(path)
     assert {result.metric_name: result.metric_value for result in card.data.eval_results} == metrics
     assert {result.dataset_name for result in card.data.eval_results} == {data}
+    assert card.data.eval_results[0].metric_args == {"confidence_interval": [0.0, 1.0], "confidence_level": 0.95}
     assert card.data.model_name == title
     assert card.text.count(" | 3 |\n") == len(labels)
 

@@ -10,16 +10,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from huggingface_hub import ModelCard
-from processes import ROOT, run
+from processes import ROOT
 from safetensors.torch import load_file
 from transformers import TrainingArguments, pipeline
 
-from transformers_rnn import RNNForSequenceClassification
+from transformers_rnn import RNNForSequenceClassification, run_report
 from transformers_rnn.checkpoints import last_checkpoint
+from transformers_rnn.evaluation import answer
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.recipe import choose_recipe, settle_strategies
-from transformers_rnn.run_report import answer
 from transformers_rnn.training import evaluate_classifier, train_classifier
 
 SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -78,6 +79,10 @@ def test_the_directory_holds_all_that_was_promised(trained):
     card = ModelCard.load(trained.directory / "README.md")
     assert card.data.license == "apache-2.0"
     assert {result.metric_type for result in card.data.eval_results} >= {"accuracy", "f1"}
+    told = {
+        result.metric_name: (result.metric_args or {}).get("confidence_interval") for result in card.data.eval_results
+    }
+    assert told["accuracy"] == list(trained.intervals["accuracy"])
     assert "confusion_matrix.png" in card.text
     assert all(low <= trained.metrics[name] <= high for name, (low, high) in trained.intervals.items())
 
@@ -96,16 +101,42 @@ def test_the_pipeline_says_what_the_run_measured(trained):
         assert pair == pytest.approx(trained.intervals[name])
 
 
-def test_answers_stand_in_the_order_of_the_rows(trained):
-    """The host's own `predict` gives them in the order of its sampler when rows are grouped by length."""
+def test_evaluation_reads_the_longest_first_whatever_the_sampling_of_training(trained):
     assert trained.trainer.args.train_sampling_strategy == "group_by_length"
+    rows = trained.trainer.train_dataset
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    masks = [batch["attention_mask"] for batch in trained.trainer.get_eval_dataloader(rows)]
+    assert [int(length) for mask in masks for length in mask.sum(1)] == sorted(lengths, reverse=True)
+    stream = rows.to_iterable_dataset()
+    masks = [batch["attention_mask"] for batch in trained.trainer.get_eval_dataloader(stream)]
+    assert [int(length) for mask in masks for length in mask.sum(1)] == lengths
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answers_stand_in_the_order_of_the_rows(streamed, trained):
+    """`predict` itself gives them in the order of the sampler."""
     encoded = trained.trainer.train_dataset
-    answers = answer(trained.trainer, "train", encoded)
+    answers = answer(trained.trainer, "train", encoded.to_iterable_dataset() if streamed else encoded)
     for row, logits in zip(encoded, answers.logits, strict=True):
         alone = trained.model(torch.tensor([row["input_ids"]])).logits[0]
         torch.testing.assert_close(torch.tensor(logits), alone, rtol=1e-4, atol=1e-5)
     assert answers.labels.tolist() == list(encoded["labels"])
     assert answers.lengths.tolist() == [len(row) for row in encoded["input_ids"]]
+
+
+@pytest.mark.parametrize("kind", [SINGLE, "vectors"])
+def test_a_stream_is_trained_for_so_many_steps(kind, tmp_path):
+    stream = Dataset.from_dict(table(kind)).to_iterable_dataset()
+    result = train_classifier(
+        {"train": stream, "test": stream.take(20)}, tmp_path, max_steps=4, validation_size=0.2, **TINY
+    )
+    assert result.trainer.state.global_step == 4
+    assert result.metrics["accuracy"] >= 0
+    assert (tmp_path / "README.md").is_file()
+    with pytest.raises(
+        ValueError, match=r"^A stream has no known length, so max_steps must say how long to train\. Pass it\.$"
+    ):
+        train_classifier({"train": stream}, tmp_path / "endless", **TINY)
 
 
 @pytest.mark.parametrize("kind", [SEVERAL, REGRESSION, "vectors"])
@@ -119,14 +150,13 @@ def test_every_problem_and_vectors(kind, tmp_path):
 
 
 def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
-    data = load_labelled_data(table(SINGLE))
+    data = load_labelled_data(table(SINGLE), validation_size=None)
     result = train_classifier(
         data,
         tmp_path,
         class_weights="balanced",
         focal_gamma=2.0,
         label_smoothing_factor=0.1,
-        eval_strategy="no",
         **TINY,
     )
     config = RNNForSequenceClassification.from_pretrained(tmp_path).config
@@ -135,19 +165,21 @@ def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
     assert config.class_weights == pytest.approx((len(labels) / 2 / np.bincount(labels)).tolist())
     assert (config.focal_gamma, config.label_smoothing) == (2.0, 0.1)
     assert result.trainer.label_smoother is None  # the host's would take the labels away from our loss
-    several = load_labelled_data(table(SEVERAL))
-    result = train_classifier(several, tmp_path / "several", pos_weight="balanced", eval_strategy="no", **TINY)
+    several = load_labelled_data(table(SEVERAL), validation_size=None)
+    result = train_classifier(several, tmp_path / "several", pos_weight="balanced", **TINY)
     present = np.array(several.splits["train"]["labels"]).mean(0)
     assert result.model.config.pos_weight == pytest.approx(((1 - present) / present).tolist())
 
 
+LONGER = {**TINY, "num_train_epochs": 4, "save_total_limit": 2}
+
 # Kills itself where it is told to: in the middle of writing a checkpoint, or after a step.
 SCRIPT = """
-import os, signal, sys, datasets
+import os, signal, sys, torch
 from transformers import Trainer, TrainerCallback
 from transformers_rnn.training import train_classifier
 sys.path.insert(0, sys.argv[3])
-from test_training import SINGLE, TINY, table
+from test_training import LONGER, SINGLE, table
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -164,35 +196,39 @@ def half(self, directory):
     save(self, directory)
 Trainer._save_optimizer_and_scheduler = half
 
-datasets.disable_progress_bars()
-result = train_classifier(table(SINGLE), sys.argv[1], callbacks=[Killer()], save_total_limit=2,
-    **{**TINY, "num_train_epochs": 4})
-print(result.trainer.state.log_history[0]["step"], len(result.trainer.state.log_history))
+torch.set_num_threads(1)
+train_classifier(table(SINGLE), sys.argv[1], callbacks=[Killer()], **LONGER)
 """
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run that nobody kills."""
+    return train_classifier(table(SINGLE), tmp_path_factory.mktemp("runs") / "undisturbed", **LONGER)
+
+
 @pytest.mark.parametrize("moment", ["save", "step"])
-def test_killed_and_started_again_it_ends_with_the_same_weights(moment, tmp_path):
+def test_killed_and_started_again_it_ends_with_the_same_weights(moment, tmp_path, undisturbed):
     """A real process, a real SIGKILL; also while a checkpoint is half written."""
-
-    def start(directory, moment):
-        return subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / directory), moment, str(ROOT / "tests" / "unit")],
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    killed = start("killed", moment)
+    killed = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), moment, str(ROOT / "tests" / "unit")],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    left = {path.name for path in (tmp_path / "killed").glob("checkpoint-*")}
+    left = {path.name for path in tmp_path.glob("checkpoint-*")}
+    assert "checkpoint-7" in left
     assert ("checkpoint-14" in left) == (moment == "save")
-    again, undisturbed = start("killed", "never"), start("undisturbed", "never")
-    assert again.returncode == undisturbed.returncode == 0, again.stderr + undisturbed.stderr
-    assert again.stdout.splitlines()[-1] == undisturbed.stdout.splitlines()[-1]
+    again = train_classifier(table(SINGLE), tmp_path, **LONGER)
+    histories = [
+        [(row["step"], row["eval_loss"]) for row in result.trainer.state.log_history if "eval_loss" in row]
+        for result in (again, undisturbed)
+    ]
+    assert histories[0] == histories[1]
     for name in ("model.safetensors", "config.json"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (undisturbed.directory / name).read_bytes(), name
 
 
 def test_what_stopped_early_does_not_go_on(tmp_path):
@@ -242,6 +278,20 @@ def test_tensorboard_files_are_read_back(tmp_path, monkeypatch):
     assert len(events.Scalars("eval/accuracy")) == 2
 
 
+def test_trackio_keeps_what_the_run_told_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    names = {"project": "a-project", "run_name": "a-run"}
+    train_classifier(table(SINGLE), tmp_path / "model", report_to="trackio", **names, **TINY)
+    trackio.finish()
+    assert list((tmp_path / "trackio").glob("a-project*"))
+    logged = SQLiteStorage.get_logs("a-project", "a-run")
+    assert {"train/loss", "eval/loss", "eval/accuracy"} <= {name for row in logged for name in row}
+    assert sum("eval/accuracy" in row for row in logged) == 2
+
+
 def test_a_whole_training_arguments_decides_everything(tmp_path):
     arguments = TrainingArguments(str(tmp_path), max_steps=1, report_to=[], save_strategy="no", disable_tqdm=True)
     arguments.dataloader_pin_memory = False
@@ -254,17 +304,15 @@ def test_a_whole_training_arguments_decides_everything(tmp_path):
         train_classifier(table(SINGLE), tmp_path, args=arguments, seed=1)
 
 
-def test_without_matplotlib_training_works_and_names_the_extra(tmp_path):
-    script = (
-        "import sys; sys.modules['matplotlib'] = None; sys.path.insert(0, sys.argv[2])\n"
-        "from test_training import SINGLE, TINY, table\n"
-        "from transformers_rnn.training import train_classifier\n"
-        "train_classifier(table(SINGLE), sys.argv[1], **{**TINY, 'log_level': 'warning'})\n"
-    )
-    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
-    run("-c", script, tmp_path / "model", ROOT / "tests" / "unit", cwd=tmp_path, **environment)
-    assert (tmp_path / "model" / "README.md").is_file()
-    assert not list((tmp_path / "model").glob("*.png"))
+def test_without_matplotlib_training_works_and_names_the_extra(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(run_report.logger, "warning", warnings.append)
+    train_classifier(table(SINGLE), tmp_path, **TINY)
+    assert (tmp_path / "README.md").is_file()
+    assert not list(tmp_path.glob("*.png"))
+    assert warnings[0].startswith(f"No pictures in {tmp_path}: ")
+    assert "transformers-rnn[pictures]" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +322,11 @@ def test_without_matplotlib_training_works_and_names_the_extra(tmp_path):
             {"hiden_size": 3},
             "train_classifier has no choice 'hiden_size': it is no field of RNNConfig, no argument of "
             "TrainingArguments and no option of load_labelled_data. Did you mean 'hidden_size'?",
+        ),
+        (
+            {"label_names": ["yes", "no"], "label_column": "label", "validation_size": 1.5},
+            "validation_size=1.5 of 60 rows leaves a part empty. Pass a share between 0 and 1 (a float), a number of "
+            "rows (an int), or None to leave the set out.",
         ),
         ({"class_weights": "even"}, "class_weights must be 'balanced', a list of factors or None, got 'even'."),
         (
@@ -292,6 +345,13 @@ def test_choices_that_cannot_be(choices, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_names_of_labels_are_the_datas_not_the_trainers(tmp_path):
+    """`TrainingArguments.label_names` are columns: with the names of labels there the loss is not measured."""
+    result = train_classifier(table(SINGLE), tmp_path, label_names=["yes", "no"], **TINY)
+    assert result.model.config.id2label == {0: "yes", 1: "no"}
+    assert any("eval_loss" in row for row in result.trainer.state.log_history)
+
+
 def test_evaluating_on_foreign_labels(trained):
     with pytest.raises(ValueError, match=r"^The labels of the data, .*, are not those of the model"):
         evaluate_classifier(
@@ -302,7 +362,7 @@ def test_evaluating_on_foreign_labels(trained):
 
 
 def test_weights_differ_only_by_seed(tmp_path):
-    data = load_labelled_data(table(SINGLE))
+    data = load_labelled_data(table(SINGLE), validation_size=None)
     runs = [train_classifier(data, tmp_path / str(i), seed=seed, **TINY).directory for i, seed in enumerate((1, 1, 2))]
     one, same, other = (load_file(path / "model.safetensors")["classifier.weight"] for path in runs)
     assert torch.equal(one, same)
@@ -314,7 +374,11 @@ def test_recipes_follow_the_data():
     assert words.tokenizer["level"] == "word"
     assert words.tokenizer["min_frequency"] == 2
     assert words.arguments["metric_for_best_model"] == "macro_f1"
-    assert choose_recipe(5_000, 500, SINGLE, texts=["Smith", "van Dyk"]).tokenizer["level"] == "char"
+    several = choose_recipe(50_000, 500, SEVERAL, texts=["some words that make a text"] * 50).arguments
+    assert (several["metric_for_best_model"], several["greater_is_better"]) == ("mean_average_precision", True)
+    assert several["num_train_epochs"] == 10
+    names = choose_recipe(50_000, 500, SINGLE, texts=["Smith", "van Dyk"])
+    assert (names.tokenizer["level"], names.arguments["num_train_epochs"]) == ("char", 15)
     assert (
         choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
         == "char"
