@@ -48,6 +48,7 @@ ROOMS = [
     "earliness",
     "stream_answers",
     "stream_items",
+    "stream_reading",
     "streaming",
     "tbptt",
     "metrics",
