@@ -64,6 +64,7 @@ ROOMS = [
     "model_card",
     "recipe",
     "encoding",
+    "early_answers",
     "checkpoints",
     "run_choices",
     "run_report",
