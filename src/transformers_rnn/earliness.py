@@ -75,7 +75,7 @@ def prefix_probabilities(
         batch_size: B.
 
     Returns:
-        One table (T_i, L) of probabilities for each sequence, on the CPU.
+        One table (T_i, L) of probabilities for each sequence, calibrated as the pipelines' are, on the CPU.
 
     Raises:
         ValueError: A model of both directions, of several labels or of regression.
@@ -96,7 +96,7 @@ def prefix_probabilities(
         for batch in loader:
             inputs = {name: value.to(model.device) for name, value in batch.items()}
             logits = model(**inputs, output_prefix_logits=True, return_dict=True).prefix_logits
-            beliefs = logits.float().softmax(dim=-1).cpu()
+            beliefs = (logits.float() / config.temperature).softmax(dim=-1).cpu()
             tables += [table[mask.bool()] for table, mask in zip(beliefs, batch["attention_mask"], strict=True)]
     model.train(training)
     return tables

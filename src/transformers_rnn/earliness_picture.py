@@ -32,7 +32,7 @@ def draw_earliness(curve: EarlinessCurve, path: str | Path) -> Path:
             label = f"chosen: {curve.chosen.accuracy:.1%} right after {curve.chosen.earliness:.1%}"
             axes.plot(curve.chosen.earliness, curve.chosen.accuracy, "o", color=ORANGE, markersize=9, label=label)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="read", title="Answers before the end")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
         percent(axes, "x")
         percent(axes, "y")
     return target

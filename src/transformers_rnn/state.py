@@ -16,7 +16,7 @@ from .configuration_rnn import RNNConfig
 Rows = int | slice | Sequence[int] | Tensor
 
 _CONTENT = "transformers_rnn.RNNState"
-_WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total"})
+_WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "stopping"})
 _LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
 
 
@@ -33,6 +33,7 @@ class RNNState(ModelOutput):
         attention_peak: (B, 1), the largest attention score so far, for attention pooling.
         attention_mass: (B, 1), the sum of exp(score - peak).
         attention_total: (B, S), the sum of exp(score - peak) * state.
+        stopping: (B, 5), the progress of a stopping policy; a `StreamingClassifier` keeps it here, models do not.
     """
 
     hidden: Tensor | None = None
@@ -44,6 +45,7 @@ class RNNState(ModelOutput):
     attention_peak: Tensor = None  # type: ignore[assignment]
     attention_mass: Tensor = None  # type: ignore[assignment]
     attention_total: Tensor = None  # type: ignore[assignment]
+    stopping: Tensor = None  # type: ignore[assignment]
 
     @classmethod
     def initial(

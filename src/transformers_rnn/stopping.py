@@ -25,6 +25,20 @@ class StoppingProgress(NamedTuple):
     run: Tensor
     stopped: Tensor
 
+    @classmethod
+    def from_table(cls, table: Tensor) -> Self:
+        """What `to_table` gave; a row of zeros has read nothing."""
+        steps, label, confidence, run, stopped = table.unbind(dim=1)
+        return cls(steps.long(), label.long(), confidence.float(), run.long(), stopped.bool())
+
+    def to_table(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """(B, 5), all of it as numbers of one type."""
+        return torch.stack([part.to(dtype) for part in self], dim=1)
+
+    def where(self, chosen: Tensor, other: "StoppingProgress") -> "StoppingProgress":
+        """This where `chosen` (B,), `other` elsewhere."""
+        return StoppingProgress(*(torch.where(chosen, one, two) for one, two in zip(self, other, strict=True)))
+
 
 @dataclass(frozen=True)
 class StoppingPolicy:
@@ -98,6 +112,10 @@ class StoppingPolicy:
                 f"progress must be that of the same B = {len(probabilities)} sequences, got one of "
                 f"{len(progress.steps)}. Select its rows first."
             )
+        return self.advance(probabilities, progress)
+
+    def advance(self, probabilities: Tensor, progress: StoppingProgress | None = None) -> StoppingProgress:
+        """What `step` does, without its checks."""
         confidence, label = probabilities.max(dim=-1)
         run = (confidence >= self.threshold).long()
         steps = torch.ones_like(label)
@@ -106,10 +124,7 @@ class StoppingPolicy:
             steps = progress.steps + 1
         stopped = (run >= self.patience) & (steps >= self.min_steps)
         after = StoppingProgress(steps, label, confidence, run, stopped)
-        if progress is None:
-            return after
-        pairs = zip(progress, after, strict=True)
-        return StoppingProgress(*(torch.where(progress.stopped, old, new) for old, new in pairs))
+        return after if progress is None else progress.where(progress.stopped, after)
 
 
 def check_probabilities(probabilities: Tensor, shape: str) -> None:

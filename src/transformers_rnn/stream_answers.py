@@ -1,15 +1,17 @@
-"""Logits of streams -> labels, scores and confidence."""
+"""Logits of streams -> labels, scores, confidence and decisions."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .configuration_rnn import RNNConfig
+from .state import RNNState
+from .stopping import StoppingProgress
 
 Key = Hashable
 
@@ -19,13 +21,16 @@ class StreamAnswer:
     """What is believed of one stream so far.
 
     Args:
-        label: The best label; `None` before the first step.
-        score: Its score: the probability by softmax, or by sigmoid for several labels at once or a single label; for
-            regression the number itself.
+        label: The best label; `None` before the first step, or where its score is under the config's `abstain_below`.
+        score: Of the best label: the probability by softmax, or by sigmoid for several labels at once or a single
+            label, calibrated as the pipelines' scores are; for regression the number itself.
         confidence: From 0 (undecided) to 1: how far the best score is ahead of the second, or, of sigmoids, twice its
             distance from one half. NaN for regression.
         steps: How many steps were read.
         scores: (L,), the scores of all labels.
+        decision: The label on which the config's `stopping_policy` has settled, and stays; `None`: not yet, or there
+            is no policy.
+        decided_after: The number of steps after which it did.
     """
 
     label: str | None
@@ -33,6 +38,8 @@ class StreamAnswer:
     confidence: float
     steps: int
     scores: tuple[float, ...]
+    decision: str | None = None
+    decided_after: int | None = None
 
 
 class StreamAnswers(Mapping[Key, StreamAnswer]):
@@ -44,6 +51,10 @@ class StreamAnswers(Mapping[Key, StreamAnswer]):
         confidence: (B,).
         steps: (B,), how many steps each stream has read.
         id2label: The names of the labels.
+        abstain_below: Best scores under it have no label.
+        decision: (B,), the number of the label that a stopping policy has settled on, -1: none yet; `None`: there is
+            no policy.
+        decided_after: (B,), after how many steps it did.
     """
 
     def __init__(
@@ -53,25 +64,14 @@ class StreamAnswers(Mapping[Key, StreamAnswer]):
         confidence: NDArray[Any],
         steps: NDArray[Any],
         id2label: Mapping[Any, str],
+        abstain_below: float | None = None,
+        decision: NDArray[Any] | None = None,
+        decided_after: NDArray[Any] | None = None,
     ) -> None:
         self.scores, self.confidence, self.steps, self.id2label = scores, confidence, steps, id2label
+        self.abstain_below, self.decision, self.decided_after = abstain_below, decision, decided_after
         self.best: NDArray[Any] = scores.argmax(axis=1)
         self._keys = keys
-
-    @classmethod
-    def of(cls, config: RNNConfig, keys: Sequence[Key], logits: Tensor, steps: Tensor) -> Self:
-        """The answers of a model to streams.
-
-        Args:
-            config: Of the model.
-            keys: Of the streams.
-            logits: (B, L).
-            steps: (B,).
-        """
-        scores, confidence = _score(config, logits.float())
-        return cls(
-            keys, scores.cpu().numpy(), confidence.cpu().numpy(), steps.cpu().numpy().copy(), config.id2label or {}
-        )
 
     def __getitem__(self, key: Key) -> StreamAnswer:
         """The answer of one stream."""
@@ -88,20 +88,64 @@ class StreamAnswers(Mapping[Key, StreamAnswer]):
         scores, steps, best = tuple(self.scores[place].tolist()), int(self.steps[place]), int(self.best[place])
         if not steps:
             return StreamAnswer(None, 0.0, 0.0, 0, scores)
-        return StreamAnswer(self.id2label[best], scores[best], float(self.confidence[place]), steps, scores)
+        unsure = self.abstain_below is not None and scores[best] < self.abstain_below
+        label = None if unsure else self.id2label[best]
+        decided: tuple[str, int] | tuple[()] = ()
+        if self.decision is not None and self.decided_after is not None and self.decision[place] >= 0:
+            decided = (self.id2label[int(self.decision[place])], int(self.decided_after[place]))
+        return StreamAnswer(label, scores[best], float(self.confidence[place]), steps, scores, *decided)
 
     @cached_property
     def _places(self) -> dict[Key, int]:
         return {key: place for place, key in enumerate(self._keys)}
 
 
-def _score(config: RNNConfig, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (B, L) as the pipelines give them, and confidence (B,)."""
-    if config.problem_type == "regression":
-        return logits, logits.new_full((len(logits),), torch.nan)
-    if config.problem_type == "multi_label_classification" or logits.shape[1] == 1:
-        scores = logits.sigmoid()
-        return scores, (2 * scores.amax(dim=1) - 1).abs()
-    scores = logits.softmax(dim=1)
-    best = scores.topk(2, dim=1).values
-    return scores, best[:, 0] - best[:, 1]
+class StreamScores:
+    """Turns logits into answers as a config says.
+
+    Args:
+        config: Of the model.
+    """
+
+    def __init__(self, config: RNNConfig) -> None:
+        several = config.problem_type == "multi_label_classification" or config.num_labels == 1
+        self.function = "none" if config.problem_type == "regression" else "sigmoid" if several else "softmax"
+        self.temperature, self.abstain_below = float(config.temperature), config.abstain_below
+        self.id2label: Mapping[Any, str] = dict(config.id2label or {})
+
+    def answers(self, keys: Sequence[Key], logits: Tensor, state: RNNState) -> StreamAnswers:
+        """The answers to streams.
+
+        Args:
+            keys: Of the streams.
+            logits: (B, L).
+            state: What they remember, B rows.
+        """
+        scores, confidence = self._score(logits.float())
+        decided: list[NDArray[Any]] = []
+        if state.stopping is not None:
+            progress = StoppingProgress.from_table(state.stopping)
+            decision = progress.label.masked_fill(~progress.stopped, -1)
+            decided = [part.cpu().numpy() for part in (decision, progress.steps)]
+        return StreamAnswers(
+            keys,
+            scores.cpu().numpy(),
+            confidence.cpu().numpy(),
+            state.steps.cpu().numpy().copy(),
+            self.id2label,
+            self.abstain_below,
+            *decided,
+        )
+
+    def _score(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B, L) as the pipelines give them, and confidence (B,)."""
+        if self.function == "none":
+            return logits, logits.new_full((len(logits),), torch.nan)
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        if self.function == "sigmoid":
+            scores = logits.sigmoid()
+            return scores, (2 * scores.amax(dim=1) - 1).abs()
+        scores = logits.softmax(dim=1)
+        best = scores.topk(2, dim=1).values
+        return scores, best[:, 0] - best[:, 1]

@@ -81,26 +81,28 @@ class IdReader:
         Raises:
             ValueError: What is no id of the vocabulary, with its stream and step.
         """
-        lists = [piece.tolist() if hasattr(piece, "tolist") else piece for piece in pieces]
-        for key, ids in zip(keys, lists, strict=True):
-            if not isinstance(ids, list | tuple) or not all(
-                type(one) is int and 0 <= one < self.vocab_size for one in ids
-            ):
-                self._refuse(key, ids, steps_of(key))
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        flat = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
+        lists: Any = _as_array(pieces) if hasattr(pieces, "shape") else None
+        if lists is not None and lists.ndim == 2 and lists.dtype.kind in "iu":
+            flat: Any = lists.reshape(-1).astype(np.int64)
+            lengths = np.full(len(lists), lists.shape[1], np.int64)
+        else:
+            lists = [piece.tolist() if hasattr(piece, "tolist") else piece for piece in pieces]
+            flat, lengths = _join(lists)
+        if flat is None or (len(flat) and not (flat.min() >= 0 and flat.max() < self.vocab_size)):
+            for key, ids in zip(keys, lists, strict=True):
+                self._check(key, ids.tolist() if hasattr(ids, "tolist") else ids, steps_of)
         return torch.from_numpy(flat).to(self.device), lengths
 
-    def _refuse(self, key: Key, ids: Any, before: int) -> None:
+    def _check(self, key: Key, ids: Any, steps_of: Callable[[Key], int]) -> None:
         wanted = f"Stream {key!r} reads lists of token ids from 0 to {self.vocab_size - 1}"
         if not isinstance(ids, list | tuple):
             raise ValueError(f"{wanted}, got {type(ids).__name__}. Pass a tokenizer to push texts.")
-        step, wrong = next(
-            (i, one) for i, one in enumerate(ids) if type(one) is not int or not 0 <= one < self.vocab_size
-        )
-        raise ValueError(
-            f"{wanted}, got {wrong!r} as step {before + step}. Use the tokenizer the model was trained with."
-        )
+        for step, one in enumerate(ids):
+            if type(one) is not int or not 0 <= one < self.vocab_size:
+                raise ValueError(
+                    f"{wanted}, got {one!r} as step {steps_of(key) + step}. Use the tokenizer the model was trained "
+                    "with."
+                )
 
 
 class VectorReader:
@@ -155,6 +157,17 @@ class VectorReader:
             f"Stream {key!r} reads numbers of shape (F,) or (T, F) with F = {self.extractor.feature_size}, got {got}. "
             "Check the order of the axes (time before features), or push the items of each stream apart."
         )
+
+
+def _join(lists: Sequence[Any]) -> tuple[NDArray[np.int64] | None, Lengths]:
+    """Lists of ids one after another and their lengths; `None` where one is no list or holds no number of 64 bits."""
+    if not all(isinstance(ids, list | tuple) for ids in lists) or set(map(type, chain.from_iterable(lists))) - {int}:
+        return None, np.zeros(0, np.int64)
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    try:
+        return np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum())), lengths
+    except OverflowError:
+        return None, lengths
 
 
 def _as_array(value: Any) -> NDArray[Any] | None:

@@ -10,16 +10,15 @@ from typing import Any, Self
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
 from transformers import AutoTokenizer
 
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_rnn import RNNForSequenceClassification
 from .state import RNNState
-from .stream_answers import Key, StreamAnswer, StreamAnswers
+from .stream_answers import Key, StreamAnswer, StreamAnswers, StreamScores
 from .stream_items import IdReader, TextReader, VectorReader
+from .stream_reading import StreamReader
 
-_BUDGET = 65_536  # steps in one call of the model: what is pushed at once is read in pieces of so many
 _PLACES = 64  # for streams, to begin with
 
 
@@ -36,7 +35,9 @@ class StreamingClassifier:
     """Reads streams as they come and says at each moment what it believes; an item is read once and forgotten.
 
     Streams have keys and begin with the first push. All streams that are pushed together are read together, a step
-    of all in one call of the model. One thread at a time may use a classifier.
+    of all in one batch. Scores are calibrated as the pipelines' are; what the config says of the answers holds from
+    here on. With its `stopping_policy` an answer also tells on which label it has settled, and after how many steps.
+    One thread at a time may use a classifier.
 
     Args:
         model: A sequence classifier of one direction, on the device where it is to stay; it is put into evaluation
@@ -61,9 +62,8 @@ class StreamingClassifier:
         config = model.config
         _check_parts(model, tokenizer, feature_extractor)
         self.model = model.eval()
+        self._stream, self._scores = StreamReader(self.model), StreamScores(config)
         self._text = None if tokenizer is None else TextReader(tokenizer)
-        self._device, self._dtype = model.device, model.dtype  # asking the host each time takes longer than a step
-        self._name = "input_ids" if config.reads_tokens else "input_features"
         if config.reads_tokens:
             self._reader: IdReader | VectorReader = IdReader(config.vocab_size or 0, model.device)
         else:
@@ -72,7 +72,7 @@ class StreamingClassifier:
         self._rows: dict[Key, int] = {}  # where each stream is kept
         self._held: dict[Key, str] = {}  # text that was pushed and not read
         self._free = list(range(_PLACES))
-        self._slots = self._initial(_PLACES)
+        self._slots = self._stream.initial(_PLACES)
         self._current: _Current | None = None
 
     @classmethod
@@ -150,7 +150,7 @@ class StreamingClassifier:
         """
         row = self._row_of(key)
         self._put_back()
-        self._slots.write([row], self._initial(1))
+        self._slots.write([row], self._stream.initial(1))
         self._held.pop(key, None)
 
     def drop(self, key: Key = None) -> None:
@@ -191,7 +191,7 @@ class StreamingClassifier:
         Raises:
             ValueError: A file that is no snapshot, or one of another model.
         """
-        state = RNNState.load(path, self._device)
+        state = RNNState.load(path, self._stream.device)
         with safe_open(path, framework="pt") as file:
             notes = file.metadata()
         if notes.get("model") != self._fingerprint:
@@ -204,7 +204,7 @@ class StreamingClassifier:
         self._rows = {key: row for row, key in enumerate(keys)}
         self._held = {key: text for key, text in zip(keys, json.loads(notes["held"]), strict=True) if text}
         self._free = list(range(len(keys), len(keys) + _PLACES))
-        self._slots = RNNState.merge([state, self._initial(_PLACES)])
+        self._slots = RNNState.merge([state, self._stream.initial(_PLACES)])
 
     @torch.inference_mode()
     def _push(self, keys: list[Key], pieces: Any, finish: bool = False) -> StreamAnswers:
@@ -216,39 +216,10 @@ class StreamingClassifier:
             self._put_back()
             rows = self._rows_for(keys)
             self._current = _Current(keys, rows, self._slots.select(rows))
-        logits, self._current.state = self._read(self._current.state, items, torch.from_numpy(lengths))
+        logits, state = self._stream.read(self._current.state, items, torch.from_numpy(lengths))
+        self._current.state = state
         self._held.update(held)
-        return StreamAnswers.of(self.model.config, keys, logits, self._current.state.steps)
-
-    def _read(self, state: RNNState, items: Tensor, lengths: Tensor) -> tuple[Tensor, RNNState]:
-        """Let the model read the next items of some streams, in pieces of limited size -> logits (B, L), state."""
-        if len(items) == len(lengths) and bool((lengths == 1).all()):
-            if not len(items):
-                return torch.zeros(0, self.model.config.num_labels), state
-            output = self._call(items[:, None], None, state)
-            return output.logits, output.state
-        items = torch.cat([items, items.new_zeros(1, *items.shape[1:])])  # something to point at beyond the end
-        lengths = lengths.to(items.device)
-        starts, logits = lengths.cumsum(0) - lengths, torch.empty(0)
-        active, done = torch.arange(len(lengths), device=items.device), 0
-        while len(active):
-            left = lengths[active] - done
-            steps = torch.arange(max(1, min(int(left.max()), _BUDGET // len(active))), device=items.device)
-            index = (starts[active, None] + done + steps).clamp(max=len(items) - 1)
-            output = self._call(items[index], steps < left[:, None], state.select(active))
-            if done:
-                logits[active] = output.logits
-                state.write(active, output.state)
-            else:  # every stream is in the first piece, also one without an item
-                logits, state = output.logits, output.state
-            done += len(steps)
-            active = active[left > len(steps)]
-        return logits, state
-
-    def _call(self, items: Tensor, mask: Tensor | None, state: RNNState) -> Any:
-        if mask is None and self._name == "input_ids":  # without a mask the model takes the padding token for padding
-            mask = torch.ones_like(items, dtype=torch.bool)
-        return self.model(**{self._name: items}, attention_mask=mask, state=state, return_dict=True)
+        return self._scores.answers(keys, logits, state)
 
     @torch.inference_mode()
     def _put_back(self) -> None:
@@ -270,7 +241,7 @@ class StreamingClassifier:
             if missing > 0:
                 begin = self._slots.batch_size
                 more = max(missing, begin)  # twice as many, so that growing costs little in all
-                self._slots = RNNState.merge([self._slots, self._initial(more)])
+                self._slots = RNNState.merge([self._slots, self._stream.initial(more)])
                 self._free.extend(range(begin, begin + more))
             rows, self._free = self._free[: len(new)], self._free[len(new) :]
             self._rows.update(zip(new, rows, strict=True))
@@ -285,14 +256,11 @@ class StreamingClassifier:
         self._put_back()
         return int(self._slots.steps[self._rows[key]]) if key in self._rows else 0
 
-    def _initial(self, number: int) -> RNNState:
-        return RNNState.initial(self.model.config, number, self._dtype, self._device)
-
     @property
     def _fingerprint(self) -> str:
         """Tells models apart whose streams cannot be exchanged."""
         choices = self.model.config.to_diff_dict()
-        told = [choices.get(name) for name in ("cell_type", "nonlinearity", "pooling")]
+        told = [choices.get(name) for name in ("cell_type", "nonlinearity", "pooling", "stopping_policy")]
         digest = hashlib.sha256(repr(told).encode())
         for name, value in self.model.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

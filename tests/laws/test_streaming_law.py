@@ -2,14 +2,24 @@
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from cases import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import pipeline
 
-from transformers_rnn import SequenceVectorFeatureExtractor, StreamingClassifier, train_tokenizer
+from transformers_rnn import (
+    RNNConfig,
+    RNNForSequenceClassification,
+    SequenceVectorFeatureExtractor,
+    StreamingClassifier,
+    train_tokenizer,
+)
+from transformers_rnn.stopping import StoppingPolicy
 from transformers_rnn.stream_answers import StreamAnswers
 
 TEXTS = ["Hello, world! It's me.", "a", "don't  stop: 3 caf\u00e9s", "WIN  a prize, call 0800 now"]
@@ -95,11 +105,71 @@ def test_text_in_any_pieces_gives_the_answer_to_the_text(data, level, case):
         np.testing.assert_allclose(answer.scores, expected, rtol=1e-4)
 
 
-def test_long_pushes_are_read_in_pieces(monkeypatch):
-    monkeypatch.setattr("transformers_rnn.streaming._BUDGET", 7)
-    torch.manual_seed(0)
-    from transformers_rnn import RNNConfig, RNNForSequenceClassification
+@given(case=cases(bidirectional=False, dtype=torch.float64), data=st.data())
+@torch.no_grad()
+def test_the_policy_settles_on_what_it_would_settle_on_in_the_whole(case, data):
+    """Whatever the pieces, also across a snapshot: the same label after the same step, at a calibrated score."""
+    threshold = data.draw(st.sampled_from([0.0, 0.3, 0.4, 0.5, 0.6, 2.0]))
+    policy = StoppingPolicy(threshold, data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5)))
+    config = case.model.config
+    config.problem_type, config.temperature = "single_label_classification", data.draw(st.sampled_from([1.0, 0.25]))
+    config.stopping_policy = policy.to_dict()
+    prefix_logits = [case.call(one[None], output_prefix_logits=True).prefix_logits[0] for one in case.sequences]
+    classifier = StreamingClassifier(case.model)
+    with tempfile.TemporaryDirectory() as directory:
+        for push in draw_pushes(data, {key: len(sequence) for key, sequence in enumerate(case.sequences)}):
+            answers = classifier.push_many({key: case.sequences[key][a:b] for key, (a, b) in push.items()})
+            if data.draw(st.booleans()):
+                classifier.snapshot(Path(directory) / "streams")
+                classifier = StreamingClassifier(case.model)
+                classifier.restore(Path(directory) / "streams")
+            for key, (_, end) in push.items():
+                progress = None
+                for logits in prefix_logits[key][:end]:
+                    progress = policy.step((logits[None].float() / config.temperature).softmax(-1), progress)
+                if progress is None or not progress.stopped:
+                    assert (answers[key].decision, answers[key].decided_after) == (None, None)
+                else:
+                    assert answers[key].decision == config.id2label[int(progress.label)]
+                    assert answers[key].decided_after == int(progress.steps)
+    begun = classifier.push([1] if case.tokens else torch.zeros(1, config.input_size), "another")
+    classifier.reset("another")
+    assert classifier.push([1] if case.tokens else torch.zeros(1, config.input_size), "another") == begun
 
+
+@pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])
+def test_scores_are_calibrated_as_the_pipelines(kind):
+    torch.manual_seed(0)
+    model = RNNForSequenceClassification(RNNConfig(num_labels=3, problem_type=kind, temperature=0.25, cell_type="gru"))
+    extractor, series = SequenceVectorFeatureExtractor(feature_size=10), np.random.default_rng(0).normal(size=(9, 10))
+    pipe = pipeline("sequence-classification", model=model, feature_extractor=extractor)
+    whole = {answer["label"]: answer["score"] for answer in pipe(series, top_k=None)}
+    answer = StreamingClassifier(model, feature_extractor=extractor).push(series)
+    assert answer.scores == pytest.approx([whole[f"LABEL_{index}"] for index in range(3)], rel=1e-5)
+    assert answer.score == pytest.approx(max(whole.values()), rel=1e-5)
+    if kind.startswith("single"):
+        model.config.abstain_below = answer.score + 1e-3
+        unsure = StreamingClassifier(model, feature_extractor=extractor).push(series)
+        assert (unsure.label, unsure.score) == (None, answer.score)
+        assert pipe(series)[0]["label"] is None
+
+
+@settings(max_examples=25)
+@given(case=cases(bidirectional=False, dtype=torch.float64), keys=st.permutations(range(5)))
+@torch.no_grad()
+def test_rows_of_a_step_go_in_blocks(case, keys):
+    with mock.patch("transformers_rnn.stream_reading._ROWS", 2):
+        classifier, length = StreamingClassifier(case.model), min(map(len, case.sequences))
+        rows = torch.stack([case.sequences[key % len(case.sequences)][:length] for key in keys])
+        for step in range(length):  # an array of the steps of all, as numbers or vectors
+            answers = classifier.push_many(rows[:, step : step + 1].numpy(), keys)
+    for row, key in enumerate(keys):
+        np.testing.assert_allclose(answers[key].scores, case.alone(rows[row]).softmax(0), rtol=1e-5)
+
+
+def test_long_pushes_are_read_in_pieces(monkeypatch):
+    monkeypatch.setattr("transformers_rnn.stream_reading._BUDGET", 7)
+    torch.manual_seed(0)
     model = RNNForSequenceClassification(RNNConfig(input_size=2, cell_type="lstm", pooling="concat")).eval()
     series = {key: torch.randn(length, 2) for key, length in enumerate([1, 40, 0, 7, 23])}
     answers = StreamingClassifier(model).push_many(series)
