@@ -33,6 +33,9 @@ SECTIONS = (
     "encoders",
     "cost",
     "import_time",
+    "streams",
+    "early_answers",
+    "long_sequences",
 )
 HEAD = (
     "# Results\n\nWritten by `python tests/benchmarks/run.py --data DATA`, where DATA holds `imdb/`, `sst2/` and "
