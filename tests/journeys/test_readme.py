@@ -26,7 +26,7 @@ def test_the_shell_blocks_are_the_ones_that_are_tested():
     assert 'pip install ".[test]"' in install
     for script in re.findall(r"python (examples/\S+\.py)", install):
         assert (ROOT / script).exists()
-    assert test.strip() == "python -m pytest"
+    assert test.strip() == "python -m pytest -n auto"
     told = run_path(str(ROOT / "examples" / "run_classification.py"))["parse"](shlex.split(train)[2:])
     assert told[0]["column_names"] == ["label", "text"]
     assert told[2] == {"output_dir": "sms", "do_train": True, "do_eval": True}
