@@ -16,8 +16,8 @@ from transformers.trainer_callback import PrinterCallback
 from transformers_rnn.denormals import flush_denormals, restore_denormals
 
 NAMES = ("(c) by hand", "`Trainer`, list of examples", "`Trainer`, table of `datasets`")
-LONG_STEPS = 5
-VECTOR_EPOCHS = 20
+LONG_STEPS = 3
+VECTOR_EPOCHS = 40
 INTRO = (
     "From examples in memory to the last optimizer step: `Trainer.train()` with everything it sets up, against a plain "
     "loop over (c) that pads the same batches, makes the same steps (fused AdamW, gradients clipped at 1) and nothing "
