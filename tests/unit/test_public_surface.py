@@ -35,6 +35,7 @@ ROOMS = [
     "modeling_pretrained",
     "modeling_rnn",
     "data_files",
+    "pretrained_embeddings",
     "data_source",
     "vector_columns",
     "column_finding",
