@@ -36,6 +36,7 @@ ROOMS = [
     "modeling_rnn",
     "data_files",
     "pretrained_embeddings",
+    "embedding_training",
     "data_source",
     "vector_columns",
     "column_finding",
