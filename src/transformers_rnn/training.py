@@ -31,6 +31,7 @@ from .checkpoints import (
     seconds_of,
 )
 from .configuration_rnn import RNNConfig
+from .embedding_training import EmbeddingTraining, settle_start
 from .encoding import encode, learn_processor, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
@@ -75,6 +76,8 @@ def train_classifier(
     class_weights: str | Sequence[float] | None = None,
     pos_weight: str | Sequence[float] | None = None,
     early_stopping_patience: int | None = None,
+    pretrained_vectors: Any = None,
+    embedding_training: EmbeddingTraining = "tuned",
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
     card: Mapping[str, Any] | None = None,
@@ -101,6 +104,9 @@ def train_classifier(
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
         early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
+        pretrained_vectors: What the embedding starts from: a file of word vectors, the directory or name of any model
+            of the host, or whatever else [`settle_vectors`] takes; `input_size` follows them if it is not given.
+        embedding_training: `"tuned"`, `"frozen"`, or the share of all steps after which the embedding is trained.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
@@ -121,10 +127,13 @@ def train_classifier(
         raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
+    start = settle_start(pretrained_vectors, embedding_training, processor, config_fields.get("input_size"))
+    config_fields |= start.config_fields
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
     config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
+    start.place(model)
     patience = _patience(early_stopping_patience, recipe, arguments)
     trainer = LengthOrderedTrainer(
         model=model,
@@ -133,9 +142,14 @@ def train_classifier(
         eval_dataset=splits.get("validation"),
         processing_class=processor,
         compute_metrics=compute_metrics_for(config),
-        callbacks=[Stopwatch(), *([EarlyStoppingCallback(patience)] if patience else []), *callbacks],
+        callbacks=[
+            Stopwatch(),
+            *([EarlyStoppingCallback(patience)] if patience else []),
+            *start.callbacks,
+            *callbacks,
+        ],
     )
-    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience)
+    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **start.description)
     _train(trainer, run, patience, resume)
     metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), card or {})
     if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
