@@ -89,4 +89,7 @@ def short(name: str) -> str:
 
 
 def percent(axes: "Axes", which: str) -> None:
-    getattr(axes, f"{which}axis").set_major_formatter("{x:.0%}")
+    """Ticks in percent, with as many decimals as tell them apart."""
+    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415 - an extra
+
+    getattr(axes, f"{which}axis").set_major_formatter(PercentFormatter(1))

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .figures import read_predictions
 from .labelled_data import LabelledData
 from .metrics import confidence_intervals, evaluate_predictions
 from .model_card import describe_hardware, write_model_card
+from .model_card_sections import PER_LABEL
 from .pictures import (
     draw_confusion_matrix,
     draw_coverage,
@@ -58,7 +59,9 @@ def draw_pictures(directory: Path, config: Any, answers: Answers | None, state: 
 def _draw(directory: Path, config: Any, answers: Answers | None, state: Any) -> Iterator[tuple[str, str]]:
     if any("loss" in row or "eval_loss" in row for row in state.log_history):
         draw_learning_curves(
-            state.log_history, directory / "learning_curves.png", kept_step=state.best_global_step or None
+            _of_all_labels(state.log_history, config),
+            directory / "learning_curves.png",
+            kept_step=state.best_global_step or None,
         )
         yield "learning_curves.png", "Learning curves"
     if answers is None:
@@ -73,7 +76,9 @@ def _draw(directory: Path, config: Any, answers: Answers | None, state: Any) -> 
     else:
         names = [config.id2label[index] for index in range(config.num_labels)]
         draw_confusion_matrix(true, predicted, names, directory / "confusion_matrix.png")
-        yield "confusion_matrix.png", f"Which label is taken for which, {answers.split} set"
+        several = found.problem_type == MULTI
+        what = "How well each label is found" if several else "Which label is taken for which"
+        yield "confusion_matrix.png", f"{what}, {answers.split} set"
         draw_reliability(np.asarray(found.scores), true, directory / "reliability.png")
         yield "reliability.png", f"How right the model is against how sure it is, {answers.split} set"
         errors = (true == predicted).reshape(len(true), -1).all(1)
@@ -84,6 +89,12 @@ def _draw(directory: Path, config: Any, answers: Answers | None, state: Any) -> 
         curve = coverage_curve(config, answers.logits, answers.labels)
         draw_coverage([p.coverage for p in curve], [p.accuracy for p in curve], directory / "coverage.png")
         yield "coverage.png", f"How right the model is if it may abstain, {answers.split} set"
+
+
+def _of_all_labels(log_history: Sequence[Mapping[str, Any]], config: Any) -> list[dict[str, Any]]:
+    """The log without the figures of single labels, which would hide the others."""
+    single = {f"eval_{kind}_{name}" for kind in PER_LABEL for name in (config.id2label or {}).values()}
+    return [{name: value for name, value in row.items() if name not in single} for row in log_history]
 
 
 def write_card(
@@ -97,7 +108,9 @@ def write_card(
 ) -> Path:
     """Write the model card of a finished run; what is `given` stands before what the run knows."""
     directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
-    told = {name: getattr(trainer.args, name) for name in TOLD} | {name: getattr(config, name) for name in TOLD_FIELDS}
+    told = {name: getattr(trainer.args, name) for name in TOLD}
+    told = {name: getattr(value, "value", value) for name, value in told.items()}  # enums of the host
+    told |= {name: getattr(config, name) for name in TOLD_FIELDS}
     told |= {name: value for name, value in config.loss_choices.items() if value}
     calibrated = "validation" in data.splits and data.problem_type != REGRESSION
     calibration: dict[str, Any] = {}

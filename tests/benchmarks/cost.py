@@ -1,7 +1,7 @@
 """How time and memory grow with the work: T, B, H, layers, V; in tables, and a plot against T."""
 
 import json
-import resource
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,11 +134,14 @@ def child(size: str) -> None:
 
 
 def _peak(reset: bool = False) -> int:
-    """The process's largest resident size in KB, since the start or the last reset (where the system has one)."""
-    mark = Path("/proc/self/clear_refs")
-    if reset and mark.exists():
-        mark.write_text("5")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The process's largest resident size in KB, since the start or the last reset.
+
+    Not `ru_maxrss`, which begins with that of the process that started this one and is never reset.
+    """
+    process = Path("/proc/self")
+    if reset:
+        (process / "clear_refs").write_text("5")
+    return int(re.search(r"VmHWM:\s*(\d+)", (process / "status").read_text())[1])
 
 
 def plot(lengths: tuple[int, ...], time: Measured, memory: Measured) -> None:

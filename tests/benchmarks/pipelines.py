@@ -20,8 +20,8 @@ BARE = "reader + bare forward, sorted by length"
 IN_ORDER = "reader + bare forward, in the order given"
 INTRO = (
     f"Raw items to labels, {BATCH} in a batch, one LSTM. The bare loop reads all items at once, pads batches of {BATCH} "
-    "and takes the softmax of the logits: no pipeline can do with less. `text-classification` is the host's own "
-    "pipeline, `sequence-classification` ours."
+    "and takes the softmax of the logits: no pipeline can do with less. Both tasks give our models our "
+    "own pipelines."
 )
 
 

@@ -195,6 +195,14 @@ def test_errors_by_length(tmp_path, drawn):
     assert axes.lines[1].get_ydata().tolist() == [1.0, 3.0]
 
 
+def test_no_two_ticks_of_a_coverage_say_the_same(tmp_path, drawn):
+    pictures.draw_coverage([0.6, 0.8, 1.0], [1.0, 0.997, 0.993], tmp_path / "a.png")
+    (axes,) = drawn[0].axes
+    for axis in (axes.xaxis, axes.yaxis):
+        said = [label.get_text() for label in axis.get_ticklabels()]
+        assert len(set(said)) == len(said) > 2
+
+
 def test_the_title_of_a_regression(tmp_path, drawn):
     pictures.draw_regression([[1.0, 2.0], [3.0, 4.0]], [[1.5, 2.5], [3.5, 4.5]], tmp_path / "a.png")
     pictures.draw_regression([1.0, 2.0], [3.0, 3.0], tmp_path / "a.png")

@@ -84,7 +84,19 @@ def test_the_directory_holds_all_that_was_promised(trained):
     }
     assert told["accuracy"] == list(trained.intervals["accuracy"])
     assert "confusion_matrix.png" in card.text
+    assert "| lr_scheduler_type | linear |" in card.text
     assert all(low <= trained.metrics[name] <= high for name, (low, high) in trained.intervals.items())
+
+
+def test_the_learning_curves_are_of_all_labels_together(trained, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(run_report, "draw_learning_curves", lambda history, *_, **__: drawn.update(history=history))
+    config, state = trained.model.config, trained.trainer.state
+    assert any("eval_f1_yes" in row for row in state.log_history)
+    assert set(run_report.draw_pictures(tmp_path, config, None, state)) == {"learning_curves.png"}
+    names = {name for row in drawn["history"] for name in row}
+    assert {"eval_macro_f1", "eval_loss", "loss"} <= names
+    assert not {name for name in names if name.endswith(("_yes", "_no"))}
 
 
 def test_the_pipeline_says_what_the_run_measured(trained):
@@ -146,7 +158,8 @@ def test_every_problem_and_vectors(kind, tmp_path):
     assert config.problem_type == (SINGLE if kind == "vectors" else kind)
     assert (config.thresholds is not None) == (kind == SEVERAL)
     assert result.metrics
-    assert (tmp_path / "model" / "README.md").is_file()
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert ("How well each label is found" in card) == (kind == SEVERAL)
 
 
 def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
