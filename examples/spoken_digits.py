@@ -27,22 +27,21 @@ bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slane
 window = window_function(FRAME, "hann")
 
 splits: dict[str, dict[str, list]] = {part: {"log_mels": [], "digit": []} for part in ("train", "test")}
-with tarfile.open(archive) as files:
-    for member in sorted(files, key=lambda member: member.name):
-        if not member.name.endswith(".wav"):
-            continue
-        rate, samples = wavfile.read(BytesIO(files.extractfile(member).read()))
-        if rate != RATE:
-            raise SystemExit(f"{member.name} has {rate} samples a second, not {RATE}. Resample it.")
-        sound = samples.astype(np.float32) / 32_768
-        sound = np.pad(sound, (0, max(0, FRAME - len(sound))))
-        log_mels = spectrogram(
-            sound, window, FRAME, STEP, fft_length=FFT, power=2.0, mel_filters=bands, log_mel="log", mel_floor=1e-6
-        )
-        digit, _, number = Path(member.name).stem.split("_")
-        part = splits["test" if int(number) < 5 else "train"]
-        part["log_mels"].append(log_mels.T.astype(np.float32))  # (T_i, 24)
-        part["digit"].append(digit)
+with tarfile.open(archive) as files:  # in the order of the archive: a jump back unpacks it anew
+    sounds = {file.name: files.extractfile(file).read() for file in files if file.name.endswith(".wav")}
+for name, wav in sorted(sounds.items()):
+    rate, samples = wavfile.read(BytesIO(wav))
+    if rate != RATE:
+        raise SystemExit(f"{name} has {rate} samples a second, not {RATE}. Resample it.")
+    sound = samples.astype(np.float32) / 32_768
+    sound = np.pad(sound, (0, max(0, FRAME - len(sound))))
+    log_mels = spectrogram(
+        sound, window, FRAME, STEP, fft_length=FFT, power=2.0, mel_filters=bands, log_mel="log", mel_floor=1e-6
+    )
+    digit, _, number = Path(name).stem.split("_")
+    part = splits["test" if int(number) < 5 else "train"]
+    part["log_mels"].append(log_mels.T.astype(np.float32))  # (T_i, 24)
+    part["digit"].append(digit)
 
 result = train_classifier(
     splits,

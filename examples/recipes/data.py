@@ -1,0 +1,252 @@
+"""The data sets of the recipes, each from its original files to what `train_classifier` reads."""
+
+import csv
+import gzip
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.io import wavfile
+from transformers.audio_utils import mel_filter_bank
+
+Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Data and how to read it.
+
+    Args:
+        source: split -> columns.
+        options: of `load_labelled_data`.
+        figure: the metric that the set is judged by.
+        card: title, name and licence.
+    """
+
+    source: dict[str, Columns]
+    figure: str
+    card: dict[str, str]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def sst2(folder: Path) -> DataSet:
+    """Film reviews, one sentence each; official split."""
+
+    def read(part: str) -> Columns:
+        text = (folder / "sst2" / f"stsa.binary.{part}").read_text(encoding="latin-1")
+        rows = [line for line in text.split("\n") if line]
+        return {"text": [row[2:] for row in rows], "label": [("negative", "positive")[int(row[0])] for row in rows]}
+
+    source = {"train": read("train"), "validation": read("dev"), "test": read("test")}
+    return DataSet(source, "accuracy", _card("SST-2", "Stanford Sentiment Treebank, binary, sentences"))
+
+
+def sst2_phrases(folder: Path) -> DataSet:
+    """The same sentences, and for training every phrase of them that is not neutral."""
+    sentences = sst2(folder)
+    phrases: dict[str, str] = {}
+    for line in (folder / "sst_trees" / "train.txt").read_text(encoding="utf-8").splitlines():
+        for score, text in _phrases(line):
+            if score != 2:
+                phrases.setdefault(text.lower(), "negative" if score < 2 else "positive")
+    train = {"text": list(phrases), "label": list(phrases.values())}
+    card = _card("SST-2, with phrases", "Stanford Sentiment Treebank, binary, phrases")
+    return DataSet({**sentences.source, "train": train}, "accuracy", card)
+
+
+def trec6(folder: Path) -> DataSet:
+    """Questions and the kind of their answers; official split."""
+
+    def read(part: str) -> Columns:
+        text = (folder / "trec6" / "raw" / f"TREC.{part}").read_text(encoding="latin-1")
+        rows = [line.split(" ", 1) for line in text.splitlines() if line]
+        return {"text": [row[1] for row in rows], "label": [row[0].split(":")[0] for row in rows]}
+
+    return DataSet({"train": read("train"), "test": read("test")}, "accuracy", _card("TREC-6", "TREC questions"))
+
+
+def imdb(folder: Path) -> DataSet:
+    """Film reviews; official split."""
+
+    def read(part: str) -> Columns:
+        with gzip.open(folder / "imdb" / f"{part}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        return {
+            "text": [row["text"] for row in rows],
+            "label": [("negative", "positive")[row["label"]] for row in rows],
+        }
+
+    card = _card("IMDb", "Large Movie Review Dataset")
+    return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
+
+
+def bbc_news(folder: Path) -> DataSet:
+    """News and their section; a fifth becomes the test set."""
+    with gzip.open(folder / "bbc_news" / "all.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    columns = {"text": [row["text"] for row in rows], "label": [row["id"].split("/")[0] for row in rows]}
+    return _split(columns, 0.2, "accuracy", _card("BBC News", "BBC News (Greene & Cunningham, 2006)"))
+
+
+def sms_spam(folder: Path) -> DataSet:
+    """Messages, wanted or not; a fifth becomes the test set."""
+    rows = [line.split("\t", 1) for line in _lines(folder / "sms_spam" / "SMSSpamCollection")]
+    columns = {"text": [row[1] for row in rows], "label": [row[0] for row in rows]}
+    return _split(columns, 0.2, "accuracy", _card("SMS Spam", "SMS Spam Collection", "cc-by-4.0"))
+
+
+def surnames(folder: Path) -> DataSet:
+    """Surnames and their language, each pair once; a tenth becomes the test set."""
+    pairs = dict.fromkeys(
+        (name.strip(), path.stem)
+        for path in sorted((folder / "surnames").glob("*.txt"))
+        if path.stem.istitle()  # not SOURCE.txt
+        for name in _lines(path)
+    )
+    names, languages = (list(column) for column in zip(*pairs, strict=True))
+    source = {"train": {"text": names, "label": languages}}
+    card = _card("Surnames", "Surnames of 18 languages", "mit")
+    return DataSet(source, "accuracy", card, {"test_size": 0.1})
+
+
+def goemotions(folder: Path) -> DataSet:
+    """Comments and the emotions in them, several at once; official split."""
+    names = _lines(folder / "goemotions" / "labels.txt")
+
+    def read(part: str) -> Columns:
+        with (folder / "goemotions" / f"{part}.tsv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return {
+            "text": [row[0] for row in rows],
+            "label": [[names[int(index)] for index in row[1].split(",")] for row in rows],
+        }
+
+    source = {"train": read("train"), "validation": read("dev"), "test": read("test")}
+    return DataSet(source, "macro_f1", _card("GoEmotions", "GoEmotions (Demszky et al., 2020)", "cc-by-4.0"))
+
+
+def vader_movie(folder: Path) -> DataSet:
+    """Sentences of film reviews and how positive they are; a tenth becomes the test set."""
+    return _vader(folder, "movieReviewSnippets", "VADER movie snippets")
+
+
+def vader_tweets(folder: Path) -> DataSet:
+    """Tweets and how positive they are; a tenth becomes the test set."""
+    return _vader(folder, "tweets", "VADER tweets")
+
+
+def japanese_vowels(folder: Path) -> DataSet:
+    """Nine speakers saying two vowels; official split."""
+    return _archive(folder, "JapaneseVowels", _card("Japanese Vowels", "Japanese Vowels", "cc-by-4.0"))
+
+
+def basic_motions(folder: Path) -> DataSet:
+    """Four motions, measured at the wrist; official split."""
+    return _archive(folder, "BasicMotions", _card("BasicMotions", "BasicMotions"))
+
+
+def spoken_digits(folder: Path, held_out: str | None = None) -> DataSet:
+    """Spoken digits as log-mel vectors; the official split, or one speaker held out."""
+    splits: dict[str, Columns] = {part: {"log_mels": [], "label": []} for part in ("train", "test")}
+    for digit, speaker, number, log_mels in _recordings(folder / "fsdd" / "recordings.tar.gz"):
+        in_test = number < 5 if held_out is None else speaker == held_out
+        part = splits["test" if in_test else "train"]
+        part["log_mels"].append(log_mels)
+        part["label"].append(digit)
+    card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
+    return DataSet(splits, "accuracy", card, {"vector_column": "log_mels", "label_column": "label"})
+
+
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+SETS: dict[str, Callable[[Path], DataSet]] = {
+    "sst2": sst2,
+    "sst2-phrases": sst2_phrases,
+    "trec6": trec6,
+    "imdb": imdb,
+    "bbc-news": bbc_news,
+    "sms-spam": sms_spam,
+    "surnames": surnames,
+    "goemotions": goemotions,
+    "vader-movie": vader_movie,
+    "vader-tweets": vader_tweets,
+    "japanese-vowels": japanese_vowels,
+    "basic-motions": basic_motions,
+    "spoken-digits": spoken_digits,
+    **{
+        f"spoken-digits-without-{speaker}": lambda folder, who=speaker: spoken_digits(folder, who)
+        for speaker in SPEAKERS
+    },
+}
+
+
+def _card(title: str, name: str, licence: str | None = None) -> dict[str, str]:
+    return {"title": title, "dataset_name": name, **({"dataset_license": licence} if licence else {})}
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _split(columns: Columns, test_size: float, figure: str, card: dict[str, str]) -> DataSet:
+    """A set without a split: the test set is drawn by the seed of the run, after duplicates are gone."""
+    return DataSet({"train": columns}, figure, card, {"test_size": test_size, "drop_duplicates": True})
+
+
+def _vader(folder: Path, name: str, title: str) -> DataSet:
+    text = (folder / "vader" / f"{name}_GroundTruth.txt").read_text(encoding="latin-1")
+    rows = [line.split("\t", 2) for line in text.split("\n") if line.strip()]
+    columns = {"text": [row[2] for row in rows], "label": [float(row[1]) for row in rows]}
+    return _split(columns, 0.1, "pearson", _card(title, title, "mit"))
+
+
+def _phrases(tree: str) -> Iterator[tuple[int, str]]:
+    """Every node of a tree in brackets: its score and its words."""
+    open_nodes: list[tuple[int, list[str]]] = []
+    for token in re.findall(r"\((?=\d)|\)|[^\s()]+", tree):
+        if token == "(":
+            open_nodes.append((-1, []))
+        elif token == ")":
+            score, words = open_nodes.pop()
+            yield score, " ".join(words)
+            if open_nodes:
+                open_nodes[-1][1].extend(words)
+        elif open_nodes[-1][0] < 0:
+            open_nodes[-1] = (int(token), [])
+        else:
+            open_nodes[-1][1].append(token)
+
+
+def _archive(folder: Path, name: str, card: dict[str, str]) -> DataSet:
+    """A set of the UEA archive: after @data one sequence a line, channels between colons, the label at the end."""
+    splits = {}
+    for split in ("train", "test"):
+        text = (folder / "aeon_ts" / name / f"{name}_{split.upper()}.ts").read_text(encoding="utf-8")
+        cases = [line.rsplit(":", 1) for line in text.partition("@data")[2].split()]
+        series = [
+            np.array([channel.split(",") for channel in channels.split(":")], np.float32).T for channels, _ in cases
+        ]
+        splits[split] = {"series": series, "label": [label for _, label in cases]}
+    return DataSet(splits, "accuracy", card, {"vector_column": "series", "label_column": "label"})
+
+
+# 24 bands of the mel scale, 25 ms of sound every 10 ms.
+RATE, FRAME, STEP, FFT = 8_000, 200, 80, 256
+
+
+def _recordings(archive: Path) -> Iterator[tuple[str, str, int, np.ndarray]]:
+    """Digit, speaker, number and log-mels (T_i, 24) of each recording."""
+    bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slaney", norm="slaney")
+    with tarfile.open(archive) as files:
+        sounds = {file.name: files.extractfile(file).read() for file in files if file.name.endswith(".wav")}
+    for name, sound in sorted(sounds.items()):
+        samples = torch.from_numpy(wavfile.read(BytesIO(sound))[1].astype(np.float32) / 32_768)
+        power = torch.stft(samples, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True).abs() ** 2
+        digit, speaker, number = Path(name).stem.split("_")
+        yield digit, speaker, int(number), np.log(np.maximum(power.T.numpy() @ bands, 1e-6)).astype(np.float32)

@@ -1,0 +1,91 @@
+"""Train the recipes: every set, recipe and seed that is not in the results yet.
+
+    python examples/recipes/run.py DATA [--sets trec6 sms-spam] [--recipes default best] [--seeds 42 1 2 3 4]
+
+DATA is the folder with the original files (see `data.py`). Each run leaves a directory and a line in the results, so
+that it can be stopped and called again; `table.py` makes the table of them.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from baseline import answer_by_counting
+from choices import BEST, DEFAULT
+from data import SETS, DataSet
+
+from transformers_rnn.labelled_data import load_labelled_data
+from transformers_rnn.training import train_classifier
+
+RESULTS = Path(__file__).parents[2] / "model_cards" / "results.jsonl"
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--recipes", nargs="+", choices=["baseline", "default", "best"], default=["baseline", "default"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 1, 2, 3, 4])
+    parser.add_argument("--output_dir", type=Path, default=Path("recipes"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--choices", nargs="*", default=[], help="name=value in place of a recipe's, for trials")
+    chosen = parser.parse_args()
+    further = {name: json.loads(value) for name, value in (choice.split("=", 1) for choice in chosen.choices)}
+    chosen.results.parent.mkdir(parents=True, exist_ok=True)
+    done = {_key(row) for row in _rows(chosen.results)}
+    for seed in chosen.seeds:
+        for name in chosen.sets:
+            for recipe in chosen.recipes:
+                run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
+                if _key(run) in done or (recipe == "best" and name not in BEST):
+                    continue
+                data = SETS[name](chosen.data)
+                directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
+                row = run | (
+                    _baseline(data, seed) if recipe == "baseline" else _train(data, directory, run, chosen.data)
+                )
+                print(json.dumps(row), flush=True)
+                with chosen.results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+def _train(data: DataSet, directory: Path, run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    choices = {**(BEST[run["set"]] if run["recipe"] == "best" else DEFAULT), **run["choices"]}
+    vectors = choices.get("pretrained_vectors")
+    if callable(vectors):
+        choices["pretrained_vectors"] = vectors(folder)
+    begin = time.perf_counter()
+    result = train_classifier(data.source, directory, card=data.card, seed=run["seed"], **data.options, **choices)
+    saved = json.loads((directory / "all_results.json").read_text(encoding="utf-8"))
+    return {
+        "figure": data.figure,
+        "validation": saved.get(f"eval_{data.figure}"),
+        "test": {name: round(value, 5) for name, value in result.metrics.items()},
+        "parameters": result.model.num_parameters(),
+        "bytes": (directory / "model.safetensors").stat().st_size,
+        "seconds": round(time.perf_counter() - begin, 1),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+    }
+
+
+def _baseline(data: DataSet, seed: int) -> dict[str, Any]:
+    begin = time.perf_counter()
+    split = load_labelled_data(data.source, seed=seed, **data.options)
+    test = answer_by_counting(split)
+    return {"figure": data.figure, "test": test, "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["set"], row["recipe"], row["seed"], json.dumps(row["choices"], sort_keys=True)
+
+
+if __name__ == "__main__":
+    main()
