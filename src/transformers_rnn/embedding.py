@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
+from .regularization import drop_tokens
 
 
 class SequenceEmbedding(nn.Module):
@@ -11,7 +12,7 @@ class SequenceEmbedding(nn.Module):
 
     def __init__(self, config: RNNConfig) -> None:
         super().__init__()
-        self.input_size = config.input_size
+        self.config = config
         self.embed_tokens = (
             nn.Embedding(config.vocab_size, config.input_size, padding_idx=config.pad_token_id)
             if config.vocab_size is not None
@@ -19,8 +20,12 @@ class SequenceEmbedding(nn.Module):
         )
         self.dropout = nn.Dropout(config.embedding_dropout)
 
-    def forward(self, sequence: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, valid: Tensor) -> Tensor:
         """Embed aligned ids (B, T), or take aligned vectors (B, T, F) as they are.
+
+        Args:
+            sequence: The ids or vectors.
+            valid: (B, T), true on real steps.
 
         Raises:
             ValueError: An id outside the vocabulary, or a vector that is not finite.
@@ -28,14 +33,20 @@ class SequenceEmbedding(nn.Module):
         if sequence.ndim == 3:
             _check_finite(sequence)
             return self.dropout(sequence)  # type: ignore[no-any-return]
-        if sequence.device.type != "cpu":  # where a wrong id may end the process
-            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+        return self.dropout(self._embed(sequence, valid))  # type: ignore[no-any-return]
+
+    def _embed(self, ids: Tensor, valid: Tensor) -> Tensor:
+        table: nn.Embedding = self.embed_tokens  # type: ignore[assignment]
+        dropping = self.training and self.config.token_dropout > 0
+        if dropping or ids.device.type != "cpu":  # where a wrong id would be dropped, or may end the process
+            _check_vocabulary(ids, table.num_embeddings)
+        if dropping:
+            ids = drop_tokens(ids, valid, self.config.token_dropout, self.config.unk_token_id)  # type: ignore[arg-type]
         try:
-            embedded = self.embed_tokens(sequence)  # type: ignore[misc]
+            return table(ids)  # type: ignore[no-any-return]
         except IndexError:
-            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+            _check_vocabulary(ids, table.num_embeddings)
             raise
-        return self.dropout(embedded)  # type: ignore[no-any-return]
 
     def choose(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, input_features: Tensor | None) -> Tensor:
         """Return the one input that was given, ids (B, T) or vectors (B, T, F).
@@ -57,7 +68,7 @@ class SequenceEmbedding(nn.Module):
         if given[0] == "input_ids":
             _check_ids(sequence)
         else:
-            _check_vectors(given[0], sequence, self.input_size)
+            _check_vectors(given[0], sequence, self.config.input_size)
         return sequence
 
 

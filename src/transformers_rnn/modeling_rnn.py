@@ -119,7 +119,7 @@ class RNNModel(RNNPreTrainedModel):
         if self.training and sequence.device.type == "cpu" and torch.is_grad_enabled():
             flush_denormals()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
-        hidden = self.embeddings(alignment.align(sequence, fill or 0))
+        hidden = self.embeddings(alignment.align(sequence, fill or 0), alignment.valid)
         if self.training and not hidden.requires_grad and self.is_activation_checkpointing:
             hidden = hidden.detach().requires_grad_()  # reentrant checkpoints need something to begin with
         all_states: list[Tensor] = []

@@ -24,7 +24,9 @@ DEFAULTS = {
     "embedding_dropout": 0.0,
     "hidden_dropout": 0.0,
     "classifier_dropout": 0.0,
+    "token_dropout": 0.0,
     "pad_token_id": None,
+    "unk_token_id": None,
     "class_weights": None,
     "pos_weight": None,
     "focal_gamma": 0.0,
@@ -184,6 +186,7 @@ def test_a_problem_type_is_one_of_three():
         ("embedding_dim", "input_size"),
         ("feature_size", "input_size"),
         ("dropout", "hidden_dropout"),
+        ("word_dropout", "token_dropout"),
     ],
 )
 def test_misspelt_names_and_names_of_other_libraries(name, meant):

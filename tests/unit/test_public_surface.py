@@ -17,6 +17,8 @@ ROOMS = [
     "losses",
     "stopping",
     "decision_checks",
+    "regularization",
+    "config_names",
     "configuration_rnn",
     "tokenization",
     "incremental_tokenization",

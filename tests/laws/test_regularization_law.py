@@ -1,0 +1,101 @@
+"""Noise is there in training only, on real steps only, as much as was asked for, and repeats with the seed."""
+
+import pytest
+import torch
+from cases import PAD, VOCABULARY
+from torch import nn
+
+from transformers_rnn import RNNConfig, RNNForSequenceClassification
+
+TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": PAD}
+UNK = 1
+TOKEN_NOISE = [{"token_dropout": 0.5, "unk_token_id": UNK}]
+VECTOR_NOISE = []
+NOISE = [{**TOKENS, **fields} for fields in TOKEN_NOISE] + VECTOR_NOISE
+
+
+def name_of(fields):
+    return ",".join(f"{name}={value}" for name, value in fields.items() if name not in TOKENS)
+
+
+def built(fields, **others):
+    """A model, the same weights for the same sizes."""
+    torch.manual_seed(0)
+    sizes = {"input_size": 4, "hidden_size": 5, "num_hidden_layers": 2, "cell_type": "gru", "bidirectional": True}
+    return RNNForSequenceClassification(RNNConfig(**{**sizes, **fields, **others}))
+
+
+def batch_of(fields, side="right", size=3, length=7, extra=0):
+    """Sequences of several lengths (or all full), and padding that must never be read."""
+    torch.manual_seed(1)
+    lengths = torch.arange(size) % length + 1
+    mask = (torch.arange(length + extra) < lengths[:, None]).long()
+    if fields.get("vocab_size"):
+        batch = torch.randint(4, VOCABULARY, (size, length)).repeat(1, 2)[:, : length + extra]
+        batch, name = batch.masked_fill(mask == 0, PAD), "input_ids"
+    else:
+        batch = torch.randn(size, length, 4).repeat(1, 2, 1)[:, : length + extra]
+        batch, name = batch.masked_fill(mask[:, :, None] == 0, torch.nan), "input_features"
+    return (
+        {name: batch, "attention_mask": mask}
+        if side == "right"
+        else {name: batch.flip(1), "attention_mask": mask.flip(1)}
+    )
+
+
+def drawn(model, batch, seed=0):
+    torch.manual_seed(seed)
+    return model(**batch).logits
+
+
+@pytest.mark.parametrize("fields", NOISE, ids=name_of)
+def test_in_evaluation_there_is_none_and_in_training_it_follows_the_seed(fields):
+    plain = built({name: value for name, value in fields.items() if name in TOKENS}).eval()
+    noisy, batch = built(fields), batch_of(fields)
+    noisy.load_state_dict(plain.state_dict())
+    expected, generator = plain(**batch).logits, torch.get_rng_state()
+    assert torch.equal(noisy.eval()(**batch).logits, expected)
+    assert torch.equal(torch.get_rng_state(), generator), "evaluation draws nothing"
+    noisy.train()
+    assert torch.equal(drawn(noisy, batch), drawn(noisy, batch))
+    assert not torch.equal(drawn(noisy, batch), expected)
+    assert not torch.equal(drawn(noisy, batch), drawn(noisy, batch, seed=1))
+
+
+@pytest.mark.parametrize("fields", NOISE, ids=name_of)
+def test_in_training_padding_has_no_gradient_and_stays_zero(fields):
+    model = built(fields).train()
+    for side in ("right", "left"):
+        batch = batch_of(fields, side, extra=2)
+        output = model.rnn(**batch, output_hidden_states=True)
+        padding = batch["attention_mask"] == 0
+        assert all(not states[padding].any() for states in output.hidden_states)
+        output.pooler_output.sum().backward()
+        assert all(torch.isfinite(parameter.grad).all() for parameter in model.rnn.parameters())
+
+
+def read_in_training(fields, batch, monkeypatch=None):
+    """What the first recurrent layer reads, with an embedding whose rows tell their ids."""
+    model = built(fields).train()
+    if fields.get("vocab_size"):
+        nn.init.zeros_(model.get_input_embeddings().weight)
+        model.get_input_embeddings().weight.data += torch.arange(float(VOCABULARY))[:, None]
+    torch.manual_seed(2)
+    return model.rnn(**batch, output_hidden_states=True).hidden_states[0].detach()
+
+
+def test_token_dropout_makes_its_share_of_the_real_tokens_unknown():
+    fields = {**TOKENS, "token_dropout": 0.3, "unk_token_id": UNK}
+    batch = batch_of(fields, "left", size=4000, length=9, extra=3)
+    ids, real = batch["input_ids"], batch["attention_mask"] == 1
+    read = read_in_training(fields, batch)[..., 0].long()
+    assert not read[~real].any()
+    unknown = read[real] == UNK
+    assert abs(unknown.float().mean() - 0.3) < 4 * (0.21 / real.sum()) ** 0.5
+    assert torch.equal(read[real][~unknown], ids[real][~unknown])
+
+
+def test_token_dropout_hides_no_wrong_id():
+    model = built({**TOKENS, "token_dropout": 0.99, "unk_token_id": UNK}).train()
+    with pytest.raises(ValueError, match=r"must be from 0 to 10 \(the vocabulary of this model\), got 99"):
+        model(input_ids=torch.full((1, 2), 99))
