@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 from .config_names import HOST_NAMES, SYNONYMS
 from .decision_checks import check_calibration, check_prefixes
 from .losses import check_loss_choices
+from .ngrams import check_ngrams
 from .regularization import check_regularization
 
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification", None)
@@ -41,6 +42,10 @@ class RNNConfig(PreTrainedConfig):
             (Iyyer et al., 2015; Dai & Le, 2015).
         pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
         unk_token_id: The id of the unknown token; required with `token_dropout`.
+        ngram_order: Beside each token, read a vector for the pair that ends with it (2), for the triple too (3), ...;
+            1: none. They come from one table that n-grams are hashed into (Joulin et al., 2017).
+        ngram_buckets: Rows of that table.
+        ngram_width: Width of a row, for each length of n-gram in addition to `input_size`.
         class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the
             number of labels, so weights with a mean of 1 over the data keep its scale.
         pos_weight: L factors of the loss of a label where it is present; for several labels.
@@ -78,6 +83,9 @@ class RNNConfig(PreTrainedConfig):
     token_dropout: float | int = 0.0
     pad_token_id: int | None = None
     unk_token_id: int | None = None
+    ngram_order: int = 1
+    ngram_buckets: int = 0
+    ngram_width: int = 0
     class_weights: list[float | int] | None = None
     pos_weight: list[float | int] | None = None
     focal_gamma: float | int = 0.0
@@ -130,6 +138,11 @@ class RNNConfig(PreTrainedConfig):
     def reads_tokens(self) -> bool:
         """Whether the model reads token ids (and not vectors)."""
         return self.vocab_size is not None
+
+    @property
+    def embedded_size(self) -> int:
+        """Width of what the first recurrent layer reads: F, and the n-grams beside it."""
+        return self.input_size + self.ngram_width * (self.ngram_order - 1)
 
     @property
     def num_directions(self) -> int:
@@ -228,6 +241,7 @@ class RNNConfig(PreTrainedConfig):
                 f"labels settle it, got {self.problem_type!r}."
             )
         self._check_tokens()
+        check_ngrams(self)
         check_regularization(self)
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
         check_calibration(self)

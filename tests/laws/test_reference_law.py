@@ -70,7 +70,7 @@ def test_packed_and_padded_runs_agree(case):
     batch, mask = case.padded("right", 2)
     alignment = align(mask, batch, None, streaming=False)
     if not alignment.full:
-        inputs = torch.randn(len(batch), alignment.longest, case.model.config.input_size, dtype=torch.float64)
+        inputs = torch.randn(len(batch), alignment.longest, case.model.config.embedded_size, dtype=torch.float64)
         padded, hidden, cell = layer(inputs, alignment, None, None, True)
         packed, (packed_hidden, packed_cell) = layer._run_packed(inputs, alignment)
         real = alignment.valid[:, :, None]

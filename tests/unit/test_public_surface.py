@@ -17,6 +17,7 @@ ROOMS = [
     "losses",
     "stopping",
     "decision_checks",
+    "ngrams",
     "regularization",
     "config_names",
     "configuration_rnn",
