@@ -40,6 +40,17 @@ class RNNConfig(PreTrainedConfig):
         classifier_dropout: Probability, on the pooled vector.
         token_dropout: Probability that in training a token of `input_ids` is read as the unknown token: "word dropout"
             (Iyyer et al., 2015; Dai & Le, 2015).
+        input_noise: In training, standard deviation of the normal noise ("jitter"; Um et al., 2017) on every number of
+            `input_features`, which a feature extractor has scaled to 1.
+        input_scale_noise: In training, standard deviation, around 1, of the factors on each sequence's features
+            ("scaling"; Um et al., 2017).
+        time_warp: In training, one inner point of each sequence moves in time by at most this share of its length,
+            and what lies before and behind it is stretched (SpecAugment; Park et al., 2019).
+        mask_time_prob: In training, share of the steps that are set to zero in spans (SpecAugment); a little less, as
+            spans overlap.
+        mask_time_length: Steps in a span.
+        mask_feature_prob: The same of neighbouring features, in all steps of a sequence.
+        mask_feature_length: Features in a span.
         pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
         unk_token_id: The id of the unknown token; required with `token_dropout`.
         ngram_order: Beside each token, read a vector for the pair that ends with it (2), for the triple too (3), ...;
@@ -81,6 +92,13 @@ class RNNConfig(PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
     token_dropout: float | int = 0.0
+    input_noise: float | int = 0.0
+    input_scale_noise: float | int = 0.0
+    time_warp: float | int = 0.0
+    mask_time_prob: float | int = 0.0
+    mask_time_length: int = 10
+    mask_feature_prob: float | int = 0.0
+    mask_feature_length: int = 10
     pad_token_id: int | None = None
     unk_token_id: int | None = None
     ngram_order: int = 1

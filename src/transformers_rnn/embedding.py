@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
 from .ngrams import NgramEmbedding
-from .regularization import drop_tokens
+from .regularization import drop_tokens, perturb
 
 
 class SequenceEmbedding(nn.Module):
@@ -39,6 +39,8 @@ class SequenceEmbedding(nn.Module):
         """
         if sequence.ndim == 3:
             _check_finite(sequence)
+            if self.training and self.embed_tokens is None:
+                sequence = perturb(sequence, valid, self.config)
             return self.dropout(sequence)  # type: ignore[no-any-return]
         if self.training and self.config.token_dropout:
             _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr] # before one is dropped

@@ -10,7 +10,13 @@ from transformers_rnn import RNNConfig, RNNForSequenceClassification
 TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": PAD}
 UNK = 1
 TOKEN_NOISE = [{"token_dropout": 0.5, "unk_token_id": UNK}]
-VECTOR_NOISE = []
+VECTOR_NOISE = [
+    {"input_noise": 0.5},
+    {"input_scale_noise": 0.5},
+    {"time_warp": 0.4},
+    {"mask_time_prob": 0.5, "mask_time_length": 2},
+    {"mask_feature_prob": 0.5, "mask_feature_length": 2},
+]
 NOISE = [{**TOKENS, **fields} for fields in TOKEN_NOISE] + VECTOR_NOISE
 
 
@@ -99,3 +105,54 @@ def test_token_dropout_hides_no_wrong_id():
     model = built({**TOKENS, "token_dropout": 0.99, "unk_token_id": UNK}).train()
     with pytest.raises(ValueError, match=r"must be from 0 to 10 \(the vocabulary of this model\), got 99"):
         model(input_ids=torch.full((1, 2), 99))
+
+
+def test_jitter_and_scaling_have_the_deviation_asked_for():
+    batch = batch_of({}, size=3000, length=6)
+    real = batch["attention_mask"] == 1
+    given = batch["input_features"]
+    noise = (read_in_training({"input_noise": 0.3}, batch) - given)[real]
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 0.3) < 0.01
+    factors = read_in_training({"input_scale_noise": 0.2}, batch) / given
+    torch.testing.assert_close(
+        factors[:, 0].expand(6, -1, -1).transpose(0, 1)[real], factors[real], rtol=1e-4, atol=1e-4
+    )
+    assert abs(factors[:, 0].mean() - 1) < 0.01
+    assert abs(factors[:, 0].std() - 0.2) < 0.01
+
+
+@pytest.mark.parametrize(("axis", "length"), [("time", 1), ("time", 3), ("time", 50), ("feature", 1), ("feature", 2)])
+def test_every_step_or_feature_is_masked_equally_often_in_spans(axis, length):
+    fields = {f"mask_{axis}_prob": 0.4, f"mask_{axis}_length": length}
+    batch = batch_of({}, "left", size=7000, length=7)
+    real, given = batch["attention_mask"] == 1, batch["input_features"]
+    read = read_in_training(fields, batch)
+    masked = (read == 0) & real[:, :, None]
+    assert torch.equal(read[real][~masked[real]], given[real][~masked[real]])
+    whole = masked[real.all(dim=1)]  # sequences of all steps
+    whole = whole.all(dim=2) if axis == "time" else whole.all(dim=1)
+    assert whole.any()
+    assert torch.equal(whole.sum(), masked[real.all(dim=1)].sum() // (4 if axis == "time" else 7)), "all or nothing"
+    expected = 1 - (1 - 0.4 / length) ** length
+    assert (whole.float().mean(dim=0) - expected).abs().max() < 4 * (expected * (1 - expected) / len(whole)) ** 0.5
+    if length > 1:
+        inner = whole[:, 1:-1] & ~whole[:, :-2] & ~whole[:, 2:]
+        assert not inner.any(), "no span is shorter than it should be"
+
+
+def test_warped_time_runs_forward_from_the_first_step_to_the_last():
+    size, length = 500, 21
+    lengths = torch.arange(size) % length + 1
+    mask = (torch.arange(length) < lengths[:, None]).long()
+    time = (torch.arange(length) / (lengths - 1).clamp(min=1)[:, None]).mul(mask)
+    batch = {"input_features": time[:, :, None].expand(-1, -1, 4), "attention_mask": mask}
+    read = read_in_training({"time_warp": 0.3}, batch)[..., 0]
+    moved = (read - time).abs()
+    assert moved.max() <= 0.3 + 1e-6
+    assert moved.max() > 0.25
+    assert moved[mask == 0].max() == 0
+    assert (read.diff(dim=1)[mask[:, 1:] == 1] >= -1e-6).all()
+    assert not moved[:, 0].any()
+    torch.testing.assert_close(read.amax(dim=1), time.amax(dim=1))
+    assert (moved.amax(dim=1)[lengths > 2] > 0).float().mean() > 0.98
