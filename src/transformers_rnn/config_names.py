@@ -43,5 +43,6 @@ SYNONYMS: dict[str, str | None] = {
     "num_classes": "num_labels",
     "num_layers": "num_hidden_layers",
     "rnn_type": "cell_type",
+    "locked_dropout": "variational_dropout",
     "word_dropout": "token_dropout",
 }

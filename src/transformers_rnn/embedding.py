@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
 from .ngrams import NgramEmbedding
-from .regularization import drop_tokens, perturb
+from .regularization import SequenceDropout, drop_tokens, perturb
 
 
 class SequenceEmbedding(nn.Module):
@@ -24,7 +24,7 @@ class SequenceEmbedding(nn.Module):
             if config.ngram_order > 1
             else None
         )
-        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.dropout = SequenceDropout(config.embedding_dropout, config.variational_dropout)
 
     def forward(self, sequence: Tensor, valid: Tensor, previous_ids: Tensor | None = None) -> Tensor:
         """Embed aligned ids (B, T), or take aligned vectors (B, T, F) as they are.

@@ -17,6 +17,7 @@ from .padding import Alignment, align
 from .pooling import SequencePooling
 from .prefixes import pool_prefixes, prefix_loss
 from .recurrent_layers import Memory, RecurrentLayer
+from .regularization import SequenceDropout
 from .state import RNNState
 
 
@@ -69,7 +70,7 @@ class RNNModel(RNNPreTrainedModel):
         self.embeddings = SequenceEmbedding(config)
         widths = [config.embedded_size] + [config.state_size] * (config.num_hidden_layers - 1)
         self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = SequenceDropout(config.hidden_dropout, config.variational_dropout)
         self.pooling = SequencePooling(config)
         self.post_init()
 

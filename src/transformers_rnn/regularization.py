@@ -4,7 +4,7 @@ from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Probabilities, and of what.
 _PROBABILITIES = {
@@ -49,6 +49,25 @@ def check_regularization(config: Any) -> None:
     for name in ("mask_time_length", "mask_feature_length"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(config, name)}.")
+
+
+class SequenceDropout(nn.Dropout):
+    """Dropout on (B, T, F), at each step anew or, if `variational`, alike at all steps (Gal & Ghahramani, 2016).
+
+    Args:
+        p: Probability of dropping a value.
+        variational: Whether one mask (B, 1, F) is for all steps of a sequence.
+    """
+
+    def __init__(self, p: float, variational: bool) -> None:
+        super().__init__(p)
+        self.variational = variational
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Drop in training, and scale up what is left."""
+        if not (self.variational and self.training and self.p):
+            return super().forward(sequence)
+        return sequence * super().forward(torch.ones_like(sequence[:, :1]))
 
 
 def drop_tokens(ids: Tensor, valid: Tensor, probability: float, unk_token_id: int) -> Tensor:

@@ -17,7 +17,8 @@ VECTOR_NOISE = [
     {"mask_time_prob": 0.5, "mask_time_length": 2},
     {"mask_feature_prob": 0.5, "mask_feature_length": 2},
 ]
-NOISE = [{**TOKENS, **fields} for fields in TOKEN_NOISE] + VECTOR_NOISE
+HIDDEN_NOISE = [{"variational_dropout": True, "hidden_dropout": 0.5, "embedding_dropout": 0.5}]
+NOISE = [{**TOKENS, **fields} for fields in TOKEN_NOISE] + VECTOR_NOISE + HIDDEN_NOISE
 
 
 def name_of(fields):
@@ -80,7 +81,7 @@ def test_in_training_padding_has_no_gradient_and_stays_zero(fields):
         assert all(torch.isfinite(parameter.grad).all() for parameter in model.rnn.parameters())
 
 
-def read_in_training(fields, batch, monkeypatch=None):
+def read_in_training(fields, batch):
     """What the first recurrent layer reads, with an embedding whose rows tell their ids."""
     model = built(fields).train()
     if fields.get("vocab_size"):
@@ -156,3 +157,22 @@ def test_warped_time_runs_forward_from_the_first_step_to_the_last():
     assert not moved[:, 0].any()
     torch.testing.assert_close(read.amax(dim=1), time.amax(dim=1))
     assert (moved.amax(dim=1)[lengths > 2] > 0).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("place", ["embedding_dropout", "hidden_dropout"])
+@pytest.mark.parametrize("variational", [False, True])
+def test_variational_dropout_drops_the_same_values_at_all_steps_of_a_sequence(variational, place):
+    model = built({"variational_dropout": variational, place: 0.4, "hidden_size": 30}).train()
+    seen = []
+    layer = model.rnn.layers[0 if place == "embedding_dropout" else 1]
+    layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    torch.manual_seed(0)
+    inputs = torch.rand(400, 6, 4) + 1
+    output = model.rnn(input_features=inputs, output_hidden_states=True)
+    before = output.hidden_states[1] if place == "hidden_dropout" else inputs
+    factors = (seen[0] / before).detach()
+    dropped = factors == 0
+    torch.testing.assert_close(factors[~dropped], torch.full_like(factors[~dropped], 1 / 0.6))
+    assert abs(dropped.float().mean() - 0.4) < 0.03
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped)) == variational
+    assert not torch.equal(dropped[:1].expand_as(dropped), dropped), "each sequence has its own"

@@ -24,6 +24,7 @@ DEFAULTS = {
     "embedding_dropout": 0.0,
     "hidden_dropout": 0.0,
     "classifier_dropout": 0.0,
+    "variational_dropout": False,
     "token_dropout": 0.0,
     "input_noise": 0.0,
     "input_scale_noise": 0.0,
