@@ -40,6 +40,8 @@ class RNNConfig(PreTrainedConfig):
         classifier_dropout: Probability, on the pooled vector.
         variational_dropout: Whether `embedding_dropout` and `hidden_dropout` drop the same values at all steps of a
             sequence ("locked"; Gal & Ghahramani, 2016).
+        weight_dropout: Probability that in training a recurrent weight is zero for a whole batch ("DropConnect";
+            Merity et al., 2018).
         token_dropout: Probability that in training a token of `input_ids` is read as the unknown token: "word dropout"
             (Iyyer et al., 2015; Dai & Le, 2015).
         input_noise: In training, standard deviation of the normal noise ("jitter"; Um et al., 2017) on every number of
@@ -94,6 +96,7 @@ class RNNConfig(PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
     variational_dropout: bool = False
+    weight_dropout: float | int = 0.0
     token_dropout: float | int = 0.0
     input_noise: float | int = 0.0
     input_scale_noise: float | int = 0.0

@@ -11,6 +11,7 @@ _PROBABILITIES = {
     "embedding_dropout": "dropping a value",
     "hidden_dropout": "dropping a value",
     "classifier_dropout": "dropping a value",
+    "weight_dropout": "dropping a recurrent weight",
     "token_dropout": "reading the unknown token in place of a token",
     "mask_time_prob": "masking a step",
     "mask_feature_prob": "masking a feature",

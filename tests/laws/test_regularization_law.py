@@ -1,11 +1,15 @@
 """Noise is there in training only, on real steps only, as much as was asked for, and repeats with the seed."""
 
+from copy import deepcopy
+
 import pytest
+import reference
 import torch
-from cases import PAD, VOCABULARY
+from cases import CELLS, PAD, VOCABULARY
 from torch import nn
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
+from transformers_rnn.recurrent_layers import RecurrentCell
 
 TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": PAD}
 UNK = 1
@@ -17,7 +21,11 @@ VECTOR_NOISE = [
     {"mask_time_prob": 0.5, "mask_time_length": 2},
     {"mask_feature_prob": 0.5, "mask_feature_length": 2},
 ]
-HIDDEN_NOISE = [{"variational_dropout": True, "hidden_dropout": 0.5, "embedding_dropout": 0.5}]
+HIDDEN_NOISE = [
+    {"variational_dropout": True, "hidden_dropout": 0.5, "embedding_dropout": 0.5},
+    {"weight_dropout": 0.5},
+    {"weight_dropout": 0.5, "cell_type": "lstm", "bidirectional": False},
+]
 NOISE = [{**TOKENS, **fields} for fields in TOKEN_NOISE] + VECTOR_NOISE + HIDDEN_NOISE
 
 
@@ -57,7 +65,8 @@ def drawn(model, batch, seed=0):
 
 @pytest.mark.parametrize("fields", NOISE, ids=name_of)
 def test_in_evaluation_there_is_none_and_in_training_it_follows_the_seed(fields):
-    plain = built({name: value for name, value in fields.items() if name in TOKENS}).eval()
+    same = (*TOKENS, "cell_type", "bidirectional")
+    plain = built({name: value for name, value in fields.items() if name in same}).eval()
     noisy, batch = built(fields), batch_of(fields)
     noisy.load_state_dict(plain.state_dict())
     expected, generator = plain(**batch).logits, torch.get_rng_state()
@@ -176,3 +185,72 @@ def test_variational_dropout_drops_the_same_values_at_all_steps_of_a_sequence(va
     assert abs(dropped.float().mean() - 0.4) < 0.03
     assert torch.equal(dropped, dropped[:, :1].expand_as(dropped)) == variational
     assert not torch.equal(dropped[:1].expand_as(dropped), dropped), "each sequence has its own"
+
+
+@pytest.fixture
+def drawn_weights(monkeypatch):
+    """What every call of every cell computed with."""
+    drawn, draw = [], RecurrentCell.weights_for_batch
+    monkeypatch.setattr(RecurrentCell, "weights_for_batch", lambda cell: drawn.append(draw(cell)) or drawn[-1])
+    return drawn
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_weight_dropout_is_the_plain_loop_over_the_weights_that_are_left(
+    cell, nonlinearity, bidirectional, full, drawn_weights
+):
+    fields = {"cell_type": cell, "nonlinearity": nonlinearity, "bidirectional": bidirectional, "pooling": "concat"}
+    model = built({"weight_dropout": 0.4, **fields}).double().train()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    batch = {name: value.nan_to_num().double() for name, value in batch_of({}).items()}
+    if full:
+        batch.pop("attention_mask")
+    output = model(**batch, use_cache=not bidirectional)  # one direction keeps its memory, too
+    output.logits.square().sum().backward()
+    assert len(drawn_weights) == 2, "one draw a batch and layer"
+
+    left, kept = deepcopy(model).eval(), {}
+    for index, (layer, weights) in enumerate(zip(left.rnn.layers, drawn_weights, strict=True)):
+        for suffix, (_, weight, *_) in zip(("", "_reverse"), weights, strict=False):
+            parameter = getattr(layer.cell, f"weight_hh_l0{suffix}")
+            kept[f"rnn.layers.{index}.cell.weight_hh_l0{suffix}"] = (weight != 0).double() / 0.6
+            torch.testing.assert_close(weight, parameter * (weight != 0) / 0.6)
+            parameter.data.copy_(weight)
+    left.zero_grad()
+    lengths = [7] * 3 if full else batch["attention_mask"].sum(dim=1).int().tolist()
+    sequences = [row[:length] for row, length in zip(batch["input_features"], lengths, strict=True)]
+    expected = torch.stack([reference.logits_of(left, sequence) for sequence in sequences])
+    expected.square().sum().backward()
+    torch.testing.assert_close(output.logits, expected, rtol=1e-9, atol=1e-11)
+    for (name, one), other in zip(model.named_parameters(), left.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad * kept.get(name, 1), rtol=1e-8, atol=1e-10, msg=name)
+    if not bidirectional:
+        memory = left(**batch, use_cache=True).state
+        for name in output.state:
+            torch.testing.assert_close(output.state[name], memory[name], rtol=1e-9, atol=1e-11, msg=name)
+
+
+def test_weight_dropout_drops_its_share_anew_for_each_batch(drawn_weights):
+    model = built({"weight_dropout": 0.3, "hidden_size": 60, "num_hidden_layers": 1}).train()
+    batch = batch_of({})
+    for _ in range(2):
+        model(**batch)
+    dropped = [direction[1] == 0 for weights in drawn_weights for direction in weights]
+    for one in dropped:
+        assert abs(one.float().mean() - 0.3) < 0.02
+        assert sum(torch.equal(one, other) for other in dropped) == 1
+
+
+@pytest.mark.parametrize("fields", HIDDEN_NOISE, ids=name_of)
+def test_gradient_checkpoints_draw_the_same_noise_again(fields):
+    model, gradients = built(fields).train(), []
+    for _ in range(2):
+        model.zero_grad()
+        drawn(model, batch_of(fields)).sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        model.activation_checkpointing_enable()
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)

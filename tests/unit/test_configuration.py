@@ -25,6 +25,7 @@ DEFAULTS = {
     "hidden_dropout": 0.0,
     "classifier_dropout": 0.0,
     "variational_dropout": False,
+    "weight_dropout": 0.0,
     "token_dropout": 0.0,
     "input_noise": 0.0,
     "input_scale_noise": 0.0,

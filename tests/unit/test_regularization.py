@@ -17,6 +17,7 @@ UNKNOWN = (
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [
+        ("weight_dropout", "dropping a recurrent weight"),
         ("token_dropout", "reading the unknown token in place of a token"),
         ("mask_time_prob", "masking a step"),
         ("mask_feature_prob", "masking a feature"),
