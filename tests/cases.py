@@ -57,6 +57,7 @@ def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=1
     """Draw a case: any cell, direction, depth, pooling, input kind and lengths."""
     cell_type, nonlinearity = draw(st.sampled_from([c for c in CELLS if cell in (None, c[0])]))
     tokens = draw(st.booleans())
+    ngrams = draw(st.sampled_from([{}, {}, {"ngram_order": 2}, {"ngram_order": 3}])) if tokens else {}
     width = draw(st.integers(1, 6))
     config = RNNConfig(
         cell_type=cell_type,
@@ -68,13 +69,14 @@ def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=1
         pooling=draw(st.sampled_from(POOLINGS)),
         num_labels=draw(st.integers(2, 4)),
         **({"vocab_size": VOCABULARY, "pad_token_id": PAD} if tokens else {}),
+        **({**ngrams, "ngram_buckets": 50, "ngram_width": 2} if ngrams else {}),
     )
     lengths = draw(st.lists(st.integers(1, max_length), min_size=1, max_size=6))
     torch.manual_seed(draw(st.integers(0, 2**32 - 1)))
     model = RNNForSequenceClassification(config).to(dtype).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # biases start at zero, which would hide mistakes
-            if parameter.ndim == 1:
+        for parameter in model.parameters():  # what starts at zero would hide mistakes
+            if parameter.ndim == 1 or not parameter.any():
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     if tokens:
         real = torch.tensor([i for i in range(VOCABULARY) if i != PAD])

@@ -34,11 +34,29 @@ def run(cell: torch.nn.RNNBase, suffix: str, steps: list[Tensor]) -> list[Tensor
     return states
 
 
+def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[int]]:
+    """For each step the rows of the n-grams of 2, 3, ... tokens that end there, in whole numbers without a bound."""
+    order, rows = model.config.ngram_order, []
+    before = [-1] * (order - 1) + ids.tolist()
+    for end in range(order, len(before) + 1):
+        rows.append([])
+        for size in range(2, order + 1):
+            number = size
+            for token in before[end - size : end]:
+                number = (number * 1_103_515_245 + token + 1) % (2**31 - 1)
+            rows[-1].append(number % model.config.ngram_buckets)
+    return rows
+
+
 def states_of(model: RNNForSequenceClassification, sequence: Tensor) -> tuple[Tensor, Tensor]:
     """Of one sequence (T_i,) or (T_i, F): all states (T_i, S) and the last output of each direction (S,)."""
     base = model.rnn
-    vectors = base.embeddings.embed_tokens(sequence) if sequence.ndim == 1 else sequence
-    steps = list(vectors)
+    steps = list(base.embeddings.embed_tokens(sequence)) if sequence.ndim == 1 else list(sequence)
+    if model.config.ngram_order > 1:
+        ngrams = base.embeddings.ngrams.weight
+        steps = [
+            torch.cat([step, *ngrams[rows]]) for step, rows in zip(steps, ngram_rows(model, sequence), strict=True)
+        ]
     for layer in base.layers:
         forward = run(layer.cell, "", steps)
         last = forward[-1]

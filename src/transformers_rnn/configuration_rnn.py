@@ -6,56 +6,13 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .config_names import HOST_NAMES, SYNONYMS
 from .decision_checks import check_calibration, check_prefixes
 from .losses import check_loss_choices
-
-# Names that are no fields but that the host itself passes to a config or writes into config.json.
-_HOST_NAMES = frozenset(
-    {
-        "_attn_implementation",
-        "_commit_hash",
-        "_experts_implementation",
-        "_name_or_path",
-        "attn_implementation",
-        "auto_map",
-        "bos_token_id",
-        "cls_token_id",
-        "custom_pipelines",
-        "eos_token_id",
-        "experts_implementation",
-        "finetuning_task",
-        "gradient_checkpointing",
-        "mask_token_id",
-        "model_type",
-        "name_or_path",
-        "num_labels",
-        "output_attentions",
-        "per_layer_config",
-        "quantization_config",
-        "sep_token_id",
-        "task_specific_params",
-        "tie_last_hidden_states",
-        "tie_word_embeddings",
-        "tokenizer_class",
-        "torch_dtype",
-        "unk_token_id",
-    }
-)
+from .ngrams import check_ngrams
+from .regularization import check_regularization
 
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification", None)
-
-# What other libraries call our fields.
-_SYNONYMS = {
-    "batch_first": None,
-    "dropout": "hidden_dropout",
-    "embedding_dim": "input_size",
-    "embedding_size": "input_size",
-    "feature_size": "input_size",
-    "n_classes": "num_labels",
-    "num_classes": "num_labels",
-    "num_layers": "num_hidden_layers",
-    "rnn_type": "cell_type",
-}
 
 
 @strict
@@ -81,7 +38,29 @@ class RNNConfig(PreTrainedConfig):
         embedding_dropout: Probability, on what the first recurrent layer reads.
         hidden_dropout: Probability, on the states between stacked layers.
         classifier_dropout: Probability, on the pooled vector.
+        variational_dropout: Whether `embedding_dropout` and `hidden_dropout` drop the same values at all steps of a
+            sequence ("locked"; Gal & Ghahramani, 2016).
+        weight_dropout: Probability that in training a recurrent weight is zero for a whole batch ("DropConnect";
+            Merity et al., 2018).
+        token_dropout: Probability that in training a token of `input_ids` is read as the unknown token: "word dropout"
+            (Iyyer et al., 2015; Dai & Le, 2015).
+        input_noise: In training, standard deviation of the normal noise ("jitter"; Um et al., 2017) on every number of
+            `input_features`, which a feature extractor has scaled to 1.
+        input_scale_noise: In training, standard deviation, around 1, of the factors on each sequence's features
+            ("scaling"; Um et al., 2017).
+        time_warp: In training, one inner point of each sequence moves in time by at most this share of its length,
+            and what lies before and behind it is stretched (SpecAugment; Park et al., 2019).
+        mask_time_prob: In training, share of the steps that are set to zero in spans (SpecAugment); a little less, as
+            spans overlap.
+        mask_time_length: Steps in a span.
+        mask_feature_prob: The same of neighbouring features, in all steps of a sequence.
+        mask_feature_length: Features in a span.
         pad_token_id: The id that fills up shorter texts; required with `vocab_size`.
+        unk_token_id: The id of the unknown token; required with `token_dropout`.
+        ngram_order: Beside each token, read a vector for the pair that ends with it (2), for the triple too (3), ...;
+            1: none. They come from one table that n-grams are hashed into (Joulin et al., 2017).
+        ngram_buckets: Rows of that table.
+        ngram_width: Width of a row, for each length of n-gram in addition to `input_size`.
         class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the
             number of labels, so weights with a mean of 1 over the data keep its scale.
         pos_weight: L factors of the loss of a label where it is present; for several labels.
@@ -116,7 +95,21 @@ class RNNConfig(PreTrainedConfig):
     embedding_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.0
+    variational_dropout: bool = False
+    weight_dropout: float | int = 0.0
+    token_dropout: float | int = 0.0
+    input_noise: float | int = 0.0
+    input_scale_noise: float | int = 0.0
+    time_warp: float | int = 0.0
+    mask_time_prob: float | int = 0.0
+    mask_time_length: int = 10
+    mask_feature_prob: float | int = 0.0
+    mask_feature_length: int = 10
     pad_token_id: int | None = None
+    unk_token_id: int | None = None
+    ngram_order: int = 1
+    ngram_buckets: int = 0
+    ngram_width: int = 0
     class_weights: list[float | int] | None = None
     pos_weight: list[float | int] | None = None
     focal_gamma: float | int = 0.0
@@ -171,6 +164,11 @@ class RNNConfig(PreTrainedConfig):
         return self.vocab_size is not None
 
     @property
+    def embedded_size(self) -> int:
+        """Width of what the first recurrent layer reads: F, and the n-grams beside it."""
+        return self.input_size + self.ngram_width * (self.ngram_order - 1)
+
+    @property
     def num_directions(self) -> int:
         """D."""
         return 2 if self.bidirectional else 1
@@ -194,13 +192,13 @@ class RNNConfig(PreTrainedConfig):
 
     @classmethod
     def _is_known(cls, name: str) -> bool:
-        return name in cls.__dataclass_fields__ or name in _HOST_NAMES
+        return name in cls.__dataclass_fields__ or name in HOST_NAMES
 
     @classmethod
     def _resembling(cls, name: str) -> str | None:
         """The field that was probably meant, if any."""
-        if name in _SYNONYMS:
-            return _SYNONYMS[name]
+        if name in SYNONYMS:
+            return SYNONYMS[name]
         known = [*cls.__dataclass_fields__, "num_labels"]
         return next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
 
@@ -251,12 +249,6 @@ class RNNConfig(PreTrainedConfig):
         for name in ("input_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(self, name)}.")
-        for name in ("embedding_dropout", "hidden_dropout", "classifier_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is the probability of dropping a value and must be at least 0 and less than 1, "
-                    f"got {getattr(self, name)}."
-                )
         if self.nonlinearity != "tanh" and self.cell_type != "rnn":
             raise ValueError(
                 f"nonlinearity={self.nonlinearity!r} is a choice of the plain RNN only, but cell_type is "
@@ -265,7 +257,7 @@ class RNNConfig(PreTrainedConfig):
         if self.id2label is not None:
             _read_labels("id2label", self.id2label)
         for name in self.__dict__:
-            if name in _SYNONYMS or (not self._is_known(name) and self._resembling(name)):
+            if name in SYNONYMS or (not self._is_known(name) and self._resembling(name)):
                 self._refuse_unknown({name: self.__dict__[name]})
         if self.problem_type not in _PROBLEM_TYPES:
             raise ValueError(
@@ -273,6 +265,8 @@ class RNNConfig(PreTrainedConfig):
                 f"labels settle it, got {self.problem_type!r}."
             )
         self._check_tokens()
+        check_ngrams(self)
+        check_regularization(self)
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
         check_calibration(self)
         check_prefixes(self)

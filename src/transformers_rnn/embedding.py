@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
+from .ngrams import NgramEmbedding
+from .regularization import SequenceDropout, drop_tokens, perturb
 
 
 class SequenceEmbedding(nn.Module):
@@ -11,31 +13,55 @@ class SequenceEmbedding(nn.Module):
 
     def __init__(self, config: RNNConfig) -> None:
         super().__init__()
-        self.input_size = config.input_size
+        self.config = config
         self.embed_tokens = (
             nn.Embedding(config.vocab_size, config.input_size, padding_idx=config.pad_token_id)
             if config.vocab_size is not None
             else None
         )
-        self.dropout = nn.Dropout(config.embedding_dropout)
+        self.ngrams = (
+            NgramEmbedding(config.ngram_buckets, config.ngram_width, config.ngram_order)
+            if config.ngram_order > 1
+            else None
+        )
+        self.dropout = SequenceDropout(config.embedding_dropout, config.variational_dropout)
 
-    def forward(self, sequence: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, valid: Tensor, previous_ids: Tensor | None = None) -> Tensor:
         """Embed aligned ids (B, T), or take aligned vectors (B, T, F) as they are.
+
+        Args:
+            sequence: The ids or vectors.
+            valid: (B, T), true on real steps.
+            previous_ids: (B, N - 1), the ids before these, for n-grams of at most N; `None` at the beginning.
 
         Raises:
             ValueError: An id outside the vocabulary, or a vector that is not finite.
         """
         if sequence.ndim == 3:
             _check_finite(sequence)
+            if self.training and self.embed_tokens is None:
+                sequence = perturb(sequence, valid, self.config)
             return self.dropout(sequence)  # type: ignore[no-any-return]
-        if sequence.device.type != "cpu":  # where a wrong id may end the process
-            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+        if self.training and self.config.token_dropout:
+            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr] # before one is dropped
+            sequence = drop_tokens(sequence, valid, self.config.token_dropout, self.config.unk_token_id)  # type: ignore[arg-type]
+        return self.dropout(self.look_up(sequence, previous_ids))  # type: ignore[no-any-return]
+
+    def look_up(self, ids: Tensor, previous_ids: Tensor | None) -> Tensor:
+        """The vectors of aligned ids (B, T) and of their n-grams."""
+        table: nn.Embedding = self.embed_tokens  # type: ignore[assignment]
+        if ids.device.type != "cpu":  # where a wrong id may end the process
+            _check_vocabulary(ids, table.num_embeddings)
         try:
-            embedded = self.embed_tokens(sequence)  # type: ignore[misc]
+            embedded: Tensor = table(ids)
         except IndexError:
-            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+            _check_vocabulary(ids, table.num_embeddings)
             raise
-        return self.dropout(embedded)  # type: ignore[no-any-return]
+        return embedded if self.ngrams is None else torch.cat([embedded, self.ngrams(ids, previous_ids)], dim=-1)
+
+    def carry(self, ids: Tensor, lengths: Tensor, previous_ids: Tensor | None) -> dict[str, Tensor]:
+        """The fields of [`RNNState`] that the pieces after aligned ids (B, T) need."""
+        return {} if self.ngrams is None else {"previous_ids": self.ngrams.remember(ids, lengths, previous_ids)}
 
     def choose(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, input_features: Tensor | None) -> Tensor:
         """Return the one input that was given, ids (B, T) or vectors (B, T, F).
@@ -48,6 +74,8 @@ class SequenceEmbedding(nn.Module):
         reads, legal = "vectors (vocab_size is None)", ["input_features"]
         if self.embed_tokens is not None:
             reads, legal = "token ids (vocab_size is set)", ["input_ids", "inputs_embeds"]
+            if self.ngrams is not None:
+                reads, legal = f"token ids and their n-grams (ngram_order is {self.ngrams.order})", ["input_ids"]
         if len(given) != 1 or given[0] not in legal:
             raise ValueError(
                 f"This model reads {reads}: pass exactly one of {' or '.join(legal)}, "
@@ -57,7 +85,7 @@ class SequenceEmbedding(nn.Module):
         if given[0] == "input_ids":
             _check_ids(sequence)
         else:
-            _check_vectors(given[0], sequence, self.input_size)
+            _check_vectors(given[0], sequence, self.config.input_size)
         return sequence
 
 

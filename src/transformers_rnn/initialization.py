@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .ngrams import NgramEmbedding
+
 EMBEDDING_DEVIATION = 0.1
 
 
@@ -18,7 +20,8 @@ def initialize_module(module: nn.Module) -> bool:
     Recurrent weights are orthogonal for each gate (Saxe et al., 2014), input weights Xavier-uniform for each gate
     (Glorot & Bengio, 2010), biases zero but for a forget gate of 1 (Jozefowicz et al., 2015). A ReLU RNN starts its
     recurrence at the identity (Le et al., 2015). Linear layers are Xavier-uniform with zero biases; embeddings are
-    normal with deviation 0.1 and a zero row for padding.
+    normal with deviation 0.1 and a zero row for padding; n-grams start at zero, so that one that was never met says
+    nothing.
 
     Args:
         module: Any module of this package.
@@ -34,6 +37,8 @@ def initialize_module(module: nn.Module) -> bool:
         init.xavier_uniform_(module.weight)
         if module.bias is not None:
             init.zeros_(module.bias)
+    elif isinstance(module, NgramEmbedding):
+        init.zeros_(module.weight)
     elif isinstance(module, nn.Embedding):
         if not _is_loaded(module.weight):
             start = torch.empty_like(module.weight).normal_(std=EMBEDDING_DEVIATION)

@@ -17,6 +17,7 @@ from .padding import Alignment, align
 from .pooling import SequencePooling
 from .prefixes import pool_prefixes, prefix_loss
 from .recurrent_layers import Memory, RecurrentLayer
+from .regularization import SequenceDropout
 from .state import RNNState
 
 
@@ -67,9 +68,9 @@ class RNNModel(RNNPreTrainedModel):
     def __init__(self, config: RNNConfig) -> None:
         super().__init__(config)
         self.embeddings = SequenceEmbedding(config)
-        widths = [config.input_size] + [config.state_size] * (config.num_hidden_layers - 1)
+        widths = [config.embedded_size] + [config.state_size] * (config.num_hidden_layers - 1)
         self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = SequenceDropout(config.hidden_dropout, config.variational_dropout)
         self.pooling = SequencePooling(config)
         self.post_init()
 
@@ -119,7 +120,9 @@ class RNNModel(RNNPreTrainedModel):
         if self.training and sequence.device.type == "cpu" and torch.is_grad_enabled():
             flush_denormals()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
-        hidden = self.embeddings(alignment.align(sequence, fill or 0))
+        aligned = alignment.align(sequence, fill or 0)
+        previous_ids = None if state is None else state.previous_ids
+        hidden = self.embeddings(aligned, alignment.valid, previous_ids)
         if self.training and not hidden.requires_grad and self.is_activation_checkpointing:
             hidden = hidden.detach().requires_grad_()  # reentrant checkpoints need something to begin with
         all_states: list[Tensor] = []
@@ -139,6 +142,7 @@ class RNNModel(RNNPreTrainedModel):
         last = memories[-1][0][:, 0] if state is not None else alignment.ends(hidden, self.config.hidden_size)
         valid = None if alignment.full else alignment.valid
         pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
+        carried |= self.embeddings.carry(aligned, alignment.lengths, previous_ids)
         after = _new_state(memories, carried) if use_cache else None
         return _output(RNNModelOutput, as_dict, restored, pooled, after, tuple(all_states) if with_states else None)  # type: ignore[no-any-return]
 

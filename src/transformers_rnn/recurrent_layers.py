@@ -13,6 +13,7 @@ from .recurrence import run_steps
 from .traced_recurrence import run_traced
 
 Memory = tuple[Tensor, Tensor | None]  # hidden (B, D, H) and, of an LSTM, cell (B, D, H)
+Weights = list[list[Tensor]]  # of each direction: weight_ih, weight_hh, bias_ih, bias_hh
 
 _KERNELS: dict[str, Any] = {
     "RNN_TANH": torch.rnn_tanh,
@@ -36,26 +37,38 @@ class RecurrentCell(nn.RNNBase):
     def __init__(self, config: RNNConfig, input_size: int) -> None:
         mode = {"rnn": f"RNN_{config.nonlinearity.upper()}", "gru": "GRU", "lstm": "LSTM"}[config.cell_type]
         super().__init__(mode, input_size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional)
+        self.weight_dropout = config.weight_dropout
 
-    def forward(self, inputs: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+    def weights_for_batch(self) -> Weights:
+        """The weights to use, in training with entries of the recurrent ones dropped (Merity et al., 2018).
+
+        The parameters themselves stay whole, and get the gradients of what was left of them.
+        """
+        weights: Weights = [list(each) for each in self.all_weights]
+        if self.training and self.weight_dropout:
+            for each in weights:
+                each[1] = nn.functional.dropout(each[1], self.weight_dropout)
+        return weights
+
+    def forward(self, inputs: Tensor, memory: Memory | None, weights: Weights) -> tuple[Tensor, Memory]:
         """Run both directions over full sequences: (B, T, F) -> (B, T, S), memory (B, D, H)."""
         start = self.torch_memory(memory, inputs, self.num_directions)
         options = (True, 1, 0.0, self.training, self.bidirectional, True)
-        states, *after = self._call_kernel(inputs, start, self._flat_weights, *options)
+        states, *after = self._call_kernel(inputs, start, _flat(weights), *options)
         return states, _batch_first(after)
 
-    def run_packed(self, packed: PackedSequence) -> tuple[PackedSequence, Memory]:
+    def run_packed(self, packed: PackedSequence, weights: Weights) -> tuple[PackedSequence, Memory]:
         """Run both directions over packed sequences, from zeros."""
         start = self.torch_memory(None, packed.data[: int(packed.batch_sizes[0])], self.num_directions)
         options = (True, 1, 0.0, self.training, self.bidirectional)
-        states, *after = _KERNELS[self.mode](packed.data, packed.batch_sizes, start, self._flat_weights, *options)
+        states, *after = _KERNELS[self.mode](packed.data, packed.batch_sizes, start, _flat(weights), *options)
         after = [part.index_select(1, packed.unsorted_indices) for part in after]
         return packed._replace(data=states), _batch_first(after)
 
-    def run_by_steps(self, inputs: list[Tensor], memory: Memory | None) -> list[Tensor]:
+    def run_by_steps(self, inputs: list[Tensor], memory: Memory | None, weights: Weights) -> list[Tensor]:
         """Run a GRU or plain RNN in training, each direction over its own (B, T, F) -> states (B, T, H) each."""
         stack = torch.stack if self.bidirectional else _only
-        w_ih, w_hh, b_ih, b_hh = (stack(weights) for weights in zip(*self.all_weights, strict=True))
+        w_ih, w_hh, b_ih, b_hh = (stack(each) for each in zip(*weights, strict=True))
         steps = stack([each.transpose(0, 1) for each in inputs])  # (D, T, B, F) or (T, B, F)
         read = steps.flatten(-3, -2) @ w_ih.mT + b_ih.unsqueeze(-2)
         start = steps.new_zeros(*steps.shape[:-3], steps.shape[-2], self.hidden_size)
@@ -140,20 +153,21 @@ class RecurrentLayer(GradientCheckpointingLayer):
     def _run(
         self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
     ) -> tuple[Tensor, Memory | None]:
+        weights = self.cell.weights_for_batch()
         if torch.compiler.is_compiling():
-            return self._run_traced(inputs, alignment, initial)
+            return self._run_traced(inputs, alignment, initial, weights)
         by_steps = self._by_steps(inputs, alignment)
         if alignment.full and not by_steps:
-            return self.cell(inputs, initial)  # type: ignore[no-any-return]
+            return self.cell(inputs, initial, weights)  # type: ignore[no-any-return]
         if inputs.is_cuda and initial is None:
-            return self._run_packed(inputs, alignment)
+            return self._run_packed(inputs, alignment, weights)
         read = [inputs, alignment.reverse(inputs)] if self.cell.bidirectional else [inputs]
         cells: list[Tensor | None] = []
         if by_steps:
-            states = self.cell.run_by_steps(read, initial)
+            states = self.cell.run_by_steps(read, initial, weights)
         else:
-            parts = enumerate(read)
-            runs = [self._run_direction(index, each, alignment, initial, keep_memory) for index, each in parts]
+            parts = zip(read, weights, strict=True)
+            runs = [self._run_direction(*part, alignment, initial, keep_memory) for part in parts]
             states, cells = [each for each, _ in runs], [cell for _, cell in runs]
         memory = None
         if keep_memory:
@@ -174,29 +188,36 @@ class RecurrentLayer(GradientCheckpointingLayer):
         learning = self.training and torch.is_grad_enabled() and inputs.device.type == "cpu"
         return learning and self.cell.mode != "LSTM" and not textbook
 
-    def _run_traced(self, inputs: Tensor, alignment: Alignment, initial: Memory | None) -> tuple[Tensor, Memory]:
+    def _run_traced(
+        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, weights: Weights
+    ) -> tuple[Tensor, Memory]:
         before = None if initial is None else tuple(part[:, 0] for part in initial if part is not None)
-        states, memory = run_traced(self.cell, 0, inputs, alignment.valid, before)
+        states, memory = run_traced(self.cell.mode, weights[0], inputs, alignment.valid, before)
         outputs = [(states, memory)]
         if self.cell.bidirectional:
-            states, memory = run_traced(self.cell, 1, alignment.reverse(inputs), alignment.valid, None)
+            states, memory = run_traced(self.cell.mode, weights[1], alignment.reverse(inputs), alignment.valid, None)
             outputs.append((alignment.reverse(states), memory))
         parts = [torch.stack(part, dim=1) for part in zip(*(memory for _, memory in outputs), strict=True)]
         return torch.cat([states for states, _ in outputs], dim=-1), (parts[0], parts[1] if len(parts) > 1 else None)
 
-    def _run_packed(self, inputs: Tensor, alignment: Alignment) -> tuple[Tensor, Memory]:
+    def _run_packed(self, inputs: Tensor, alignment: Alignment, weights: Weights) -> tuple[Tensor, Memory]:
         packed = pack_padded_sequence(inputs, alignment.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        packed_states, memory = self.cell.run_packed(packed)
+        packed_states, memory = self.cell.run_packed(packed, weights)
         states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=inputs.shape[1])
         return states, memory
 
     def _run_direction(
-        self, direction: int, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
+        self,
+        inputs: Tensor,
+        weights: list[Tensor],
+        alignment: Alignment,
+        initial: Memory | None,
+        keep_memory: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Run one direction over right padding -> states (B, T, H) and, if wanted, the cell (B, H)."""
-        weights: list[Tensor] = list(self.cell.all_weights[direction])
         if keep_memory and self.cell.mode == "LSTM":
-            inputs, weights[0] = self._hold_cell(inputs, weights[0], alignment)
+            inputs, weight = self._hold_cell(inputs, weights[0], alignment)
+            weights = [weight, *weights[1:]]
         states, cell = self.cell.run_direction(inputs, initial, weights)
         return states, cell if keep_memory else None
 
@@ -211,6 +232,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
         column[:size], column[size : 2 * size] = -_CLOSED, _CLOSED
         on_padding = (~alignment.valid)[:, :, None].to(inputs.dtype)
         return torch.cat([inputs, on_padding], dim=2), torch.cat([weight, column], dim=1)
+
+
+def _flat(weights: Weights) -> list[Tensor]:
+    return [weight for direction in weights for weight in direction]
 
 
 def _only(tensors: "list[Tensor] | tuple[Tensor, ...]") -> Tensor:

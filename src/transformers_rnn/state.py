@@ -12,11 +12,13 @@ from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
 from .configuration_rnn import RNNConfig
+from .ngrams import NOTHING
 
 Rows = int | slice | Sequence[int] | Tensor
 
 _CONTENT = "transformers_rnn.RNNState"
 _WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "stopping"})
+_WHOLE = frozenset({"steps", "previous_ids"})
 _LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
 
 
@@ -33,6 +35,7 @@ class RNNState(ModelOutput):
         attention_peak: (B, 1), the largest attention score so far, for attention pooling.
         attention_mass: (B, 1), the sum of exp(score - peak).
         attention_total: (B, S), the sum of exp(score - peak) * state.
+        previous_ids: (B, N - 1), the last token ids, for n-grams of at most N; -1 where there was none.
         stopping: (B, 5), the progress of a stopping policy; a `StreamingClassifier` keeps it here, models do not.
     """
 
@@ -45,6 +48,7 @@ class RNNState(ModelOutput):
     attention_peak: Tensor = None  # type: ignore[assignment]
     attention_mass: Tensor = None  # type: ignore[assignment]
     attention_total: Tensor = None  # type: ignore[assignment]
+    previous_ids: Tensor = None  # type: ignore[assignment]
     stopping: Tensor = None  # type: ignore[assignment]
 
     @classmethod
@@ -68,7 +72,7 @@ class RNNState(ModelOutput):
         device = torch.empty(0, device=device).device
         fields: dict[str, Tensor] = {}
         for name, width in _widths(config).items():
-            kind = torch.long if name == "steps" else wide_dtype(device) if name in _WIDE else dtype
+            kind = torch.long if name in _WHOLE else wide_dtype(device) if name in _WIDE else dtype
             fields[name] = torch.full((batch_size, *width), _beginning(name, kind), dtype=kind, device=device)
         return cls(**fields)
 
@@ -135,11 +139,11 @@ class RNNState(ModelOutput):
 
         Args:
             device: `None`: where it is.
-            dtype: `None`: as it is. Sums over time stay as wide as the device allows, the steps stay whole numbers.
+            dtype: `None`: as it is. Sums over time stay as wide as the device allows, steps and ids whole numbers.
         """
 
         def move(name: str, value: Tensor) -> Tensor:
-            if name == "steps":
+            if name in _WHOLE:
                 return value.to(device)
             if name in _WIDE:
                 return value.to(device, wide_dtype(value.device if device is None else torch.device(device)))
@@ -182,8 +186,9 @@ class RNNState(ModelOutput):
             return cls(**{name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118 - no mapping
 
     def missing(self, config: RNNConfig) -> list[str]:
-        """The names of what a model of this config needs and this state does not hold."""
-        return [name for name in _widths(config) if getattr(self, name) is None]
+        """The names of what a model of this config needs and this state does not hold, or in another width."""
+        held = _shape_of_one(self)
+        return [name for name, width in _widths(config).items() if held.get(name) != width]
 
     def _map(self, change: Callable[[str, Tensor], Tensor]) -> Self:
         return type(self)(**{name: change(name, value) for name, value in self.items()})
@@ -207,12 +212,16 @@ def _widths(config: RNNConfig) -> dict[str, tuple[int, ...]]:
         carried["maximum"] = states
     if config.pooling == "attention":
         carried.update(attention_peak=(1,), attention_mass=(1,), attention_total=states)
+    if config.ngram_order > 1:
+        carried["previous_ids"] = (config.ngram_order - 1,)
     return carried
 
 
 def _beginning(name: str, dtype: torch.dtype) -> float | int:
     if name in _LOWEST:
         return -torch.inf
+    if name == "previous_ids":
+        return NOTHING
     return 0 if dtype == torch.long else 0.0
 
 

@@ -95,7 +95,10 @@ class StreamReader:
             state: B rows; changed in place.
         """
         model = self.model
-        hidden = model.rnn.embeddings.embed_tokens(items) if self._tokens else items  # type: ignore[misc]
+        hidden, ids = items, {}
+        if self._tokens:
+            hidden = model.rnn.embeddings.look_up(items[:, None], state.previous_ids)[:, 0]
+            ids = model.rnn.embeddings.carry(items[:, None], self._one, state.previous_ids)
         memory = [state.hidden] if state.cell is None else [state.hidden, state.cell]
         found: list[tuple[Tensor, Tensor]] = []  # where it goes, and what: written when nothing can fail any more
         for index, layer in enumerate(model.rnn.layers):
@@ -107,7 +110,7 @@ class StreamReader:
         logits = model.classifier(pooled)
         if self.policy is not None:
             carried["stopping"] = self._decide(logits[:, None], None, state.stopping)
-        found.extend((state[name], value) for name, value in carried.items())
+        found.extend((state[name], value) for name, value in (carried | ids).items())
         for place, value in found:
             place.copy_(value)
         return logits, state

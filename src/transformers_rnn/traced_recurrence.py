@@ -12,29 +12,29 @@ Carry = tuple[Tensor, ...]  # h (B, H) and, of an LSTM, c (B, H)
 
 
 def run_traced(
-    cell: nn.RNNBase, direction: int, inputs: Tensor, valid: Tensor, initial: Carry | None
+    mode: str, weights: list[Tensor], inputs: Tensor, valid: Tensor, initial: Carry | None
 ) -> tuple[Tensor, Carry]:
     """Run one direction of one layer over aligned sequences; padding leaves the memory as it is.
 
     Args:
-        cell: Holds the weights.
-        direction: 0 forward, 1 backward (over sequences that are reversed already).
-        inputs: (B, T, F).
+        mode: torch's name of the cell.
+        weights: Of the direction, as torch orders them: input, recurrent and their biases.
+        inputs: (B, T, F); for the backward direction reversed already.
         valid: (B, T), true on real steps.
         initial: The memory before the first step; zeros by default.
 
     Returns:
         The states (B, T, H) and the memory after each sequence's last real step.
     """
-    w_ih, w_hh, b_ih, b_hh = cell.all_weights[direction]
+    w_ih, w_hh, b_ih, b_hh = weights
     read = nn.functional.linear(inputs, w_ih, b_ih).transpose(0, 1)
     if initial is None:
-        zeros = inputs.new_zeros(inputs.shape[0], cell.hidden_size)
-        initial = (zeros, zeros.clone()) if cell.mode == "LSTM" else (zeros,)
+        zeros = inputs.new_zeros(inputs.shape[0], w_hh.shape[1])
+        initial = (zeros, zeros.clone()) if mode == "LSTM" else (zeros,)
 
     def step(carry, at):  # type: ignore[no-untyped-def] # torch.compile cannot read annotations here
         read_t, valid_t = at
-        after = _step(cell.mode, read_t, nn.functional.linear(carry[0], w_hh, b_hh), carry)
+        after = _step(mode, read_t, nn.functional.linear(carry[0], w_hh, b_hh), carry)
         kept = tuple(torch.where(valid_t, new, old) for new, old in zip(after, carry, strict=True))
         return kept, kept[0].clone()
 

@@ -251,7 +251,8 @@ def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resum
 
 def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:
     if data.reads_text:
-        return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
+        ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
+        return {"vocab_size": len(processor), **ids}
     return {"input_size": data.feature_size}
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import CELLS, POOLINGS
+from torch import nn
 from torch.export import Dim
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
@@ -13,11 +14,13 @@ CASES = [
     for index, cell in enumerate(CELLS)
     for bidirectional in (False, True)
 ]
+NGRAMS = {"ngram_order": 3, "ngram_buckets": 40, "ngram_width": 2}
+CASES += [("rnn", "tanh", False, "last", True, NGRAMS)]
 
 
-def build(cell, nonlinearity, bidirectional, pooling, tokens):
+def build(cell, nonlinearity, bidirectional, pooling, tokens, fields=None):
     torch.manual_seed(0)
-    return RNNForSequenceClassification(
+    model = RNNForSequenceClassification(
         RNNConfig(
             cell_type=cell,
             nonlinearity=nonlinearity,
@@ -27,8 +30,13 @@ def build(cell, nonlinearity, bidirectional, pooling, tokens):
             hidden_size=5,
             problem_type="single_label_classification",
             **({"vocab_size": 30, "pad_token_id": 0} if tokens else {}),
+            **(fields or {}),
         )
     ).eval()
+    for parameter in model.parameters():
+        if not parameter.any():  # what starts at zero would hide mistakes
+            nn.init.normal_(parameter)
+    return model
 
 
 def batch_of(model, size, length):
@@ -56,7 +64,7 @@ def test_exported_with_dynamic_batch_and_length(case):
         torch.testing.assert_close(program(**batch).logits, model(**batch).logits, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[6]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[4], CASES[6], *CASES[8:]], ids=str)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_compiled_without_a_graph_break_with_gradients(case):
     torch._dynamo.reset()

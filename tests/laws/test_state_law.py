@@ -126,7 +126,8 @@ def test_a_state_moves_and_its_sums_stay_wide(case):
     moved = state.to("cpu", torch.float32)
     for name, value in moved.items():
         wide = name == "total" or name.startswith("attention")
-        assert value.dtype == (torch.long if name == "steps" else torch.float64 if wide else torch.float32)
+        whole = name in ("steps", "previous_ids")
+        assert value.dtype == (torch.long if whole else torch.float64 if wide else torch.float32)
     assert all(value.is_meta for value in state.to("meta").values())
     case.model.float()
     batch, mask = case.padded()
@@ -196,3 +197,10 @@ def test_what_cannot_be_merged_loaded_or_continued_is_refused(tmp_path):
     model = RNNForSequenceClassification(RNNConfig(pooling="concat"))
     with pytest.raises(ValueError, match="pools with 'concat' and needs total and maximum of the steps read so far"):
         model(input_features=torch.randn(1, 3, 10), state=one)
+    tokens = {"vocab_size": 9, "pad_token_id": 0, "ngram_buckets": 7, "ngram_width": 2}
+    pairs, triples = (RNNForSequenceClassification(RNNConfig(**tokens, ngram_order=order)) for order in (2, 3))
+    state = pairs(torch.tensor([[1, 2]]), use_cache=True).state
+    with pytest.raises(
+        ValueError, match="needs previous_ids of the steps read so far, which this state does not hold"
+    ):
+        triples(torch.tensor([[1, 2]]), state=state)

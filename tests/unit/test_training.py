@@ -63,7 +63,8 @@ def table(kind):
 def trained(tmp_path_factory):
     """One small run with everything, shared by the tests that look at what it left."""
     directory = tmp_path_factory.mktemp("runs") / "yes-or-no"
-    return train_classifier(table(SINGLE), directory, test_size=0.2, card={"license": "apache-2.0"}, **TINY)
+    choices = {"test_size": 0.2, "token_dropout": 0.1, "card": {"license": "apache-2.0"}}
+    return train_classifier(table(SINGLE), directory, **choices, **TINY)
 
 
 def test_the_directory_holds_all_that_was_promised(trained):
@@ -74,6 +75,7 @@ def test_the_directory_holds_all_that_was_promised(trained):
         "learning_curves.png", "confusion_matrix.png", "reliability.png", "length_accuracy.png", "coverage.png",
     }  # fmt: skip
     assert not [name for name in files if name.startswith("checkpoint-")]
+    assert trained.model.config.unk_token_id == trained.processing_class.unk_token_id == 1
     results = json.loads((trained.directory / "all_results.json").read_text())
     assert results["test_accuracy"] == trained.metrics["accuracy"]
     card = ModelCard.load(trained.directory / "README.md")
