@@ -115,6 +115,7 @@ class ModelArguments:
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
     early_stopping_patience: int | None = told("Evaluations without improvement until training stops; 0: never.")
+    weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
     abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")
     dataset_name: str | None = told("Name of the data in the card.")

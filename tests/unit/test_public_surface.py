@@ -36,6 +36,7 @@ ROOMS = [
     "modeling_rnn",
     "pretrained_embeddings",
     "embedding_training",
+    "weight_averaging",
     "data_files",
     "data_source",
     "vector_columns",
