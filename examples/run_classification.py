@@ -116,6 +116,8 @@ class ModelArguments:
     focal_gamma: float | None = told("Exponent of the focal loss.")
     early_stopping_patience: int | None = told("Evaluations without improvement until training stops; 0: never.")
     weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
+    layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
+    gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")
     abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")
     dataset_name: str | None = told("Name of the data in the card.")

@@ -36,6 +36,7 @@ from .encoding import encode, learn_processor, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
+from .layerwise_training import GradualUnfreezing, check_layerwise_lr_decay, decay_learning_rates
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .recipe import EVALUATED_TOGETHER, Recipe
@@ -80,6 +81,8 @@ def train_classifier(
     pretrained_vectors: Any = None,
     embedding_training: EmbeddingTraining = "tuned",
     weight_averaging: float | None = None,
+    layerwise_lr_decay: float = 1.0,
+    gradual_unfreezing: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
     card: Mapping[str, Any] | None = None,
@@ -111,6 +114,10 @@ def train_classifier(
         embedding_training: `"tuned"`, `"frozen"`, or the share of all steps after which the embedding is trained.
         weight_averaging: Decay of a moving average of the weights that is evaluated and kept in their place, such as
             0.99 or 0.999, see [`WeightAveraging`]; `None`: there is none.
+        layerwise_lr_decay: Learning rate of each layer as a share of that of the next, from the head down to the
+            embedding, see [`decay_learning_rates`]; 1: the same everywhere.
+        gradual_unfreezing: Whether to train the head alone in the first epoch and one layer more in each further one,
+            see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
@@ -123,6 +130,7 @@ def train_classifier(
             run in `output_dir`.
     """
     averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]
+    check_layerwise_lr_decay(layerwise_lr_decay)
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
@@ -150,12 +158,20 @@ def train_classifier(
         callbacks=[
             Stopwatch(),
             *([EarlyStoppingCallback(patience)] if patience else []),
+            *([GradualUnfreezing()] if gradual_unfreezing else []),
             *start.callbacks,
             *callbacks,
             *averaging,
         ],
     )
-    described = {**start.description, "weight_averaging": weight_averaging}
+    described = {
+        **start.description,
+        "weight_averaging": weight_averaging,
+        "gradual_unfreezing": gradual_unfreezing or None,
+        "layerwise_lr_decay": layerwise_lr_decay if layerwise_lr_decay < 1 else None,
+    }
+    if layerwise_lr_decay < 1:
+        decay_learning_rates(trainer, layerwise_lr_decay)
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     _train(trainer, run, patience, resume)
     metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), described, card or {})

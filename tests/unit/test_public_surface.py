@@ -37,6 +37,7 @@ ROOMS = [
     "pretrained_embeddings",
     "embedding_training",
     "weight_averaging",
+    "layerwise_training",
     "data_files",
     "data_source",
     "vector_columns",
