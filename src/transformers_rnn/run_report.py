@@ -104,14 +104,18 @@ def write_card(
     measured: tuple[Mapping[str, float], Mapping[str, tuple[float, float]]],
     seconds: float,
     pictures: Mapping[str, str],
+    described: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> Path:
-    """Write the model card of a finished run; what is `given` stands before what the run knows."""
+    """Write the model card of a finished run; what is `given` stands before what the run knows.
+
+    `described` are choices that are neither the host's arguments nor fields of the config.
+    """
     directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
     told = {name: getattr(trainer.args, name) for name in TOLD}
     told = {name: getattr(value, "value", value) for name, value in told.items()}  # enums of the host
     told |= {name: getattr(config, name) for name in TOLD_FIELDS}
-    told |= {name: value for name, value in config.loss_choices.items() if value}
+    told |= {name: value for name, value in {**config.loss_choices, **described}.items() if value}
     calibrated = "validation" in data.splits and data.problem_type != REGRESSION
     calibration: dict[str, Any] = {}
     if calibrated:

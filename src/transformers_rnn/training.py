@@ -36,11 +36,13 @@ from .encoding import encode, learn_processor, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
+from .layerwise_training import GradualUnfreezing, check_layerwise_lr_decay, decay_learning_rates
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .recipe import EVALUATED_TOGETHER, Recipe
 from .run_choices import loss_fields, sort_choices, training_arguments
 from .run_report import draw_pictures, measure, write_card
+from .weight_averaging import WeightAveraging
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ def train_classifier(
     early_stopping_patience: int | None = None,
     pretrained_vectors: Any = None,
     embedding_training: EmbeddingTraining = "tuned",
+    weight_averaging: float | None = None,
+    layerwise_lr_decay: float = 1.0,
+    gradual_unfreezing: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
     card: Mapping[str, Any] | None = None,
@@ -107,6 +112,12 @@ def train_classifier(
         pretrained_vectors: What the embedding starts from: a file of word vectors, the directory or name of any model
             of the host, or whatever else [`settle_vectors`] takes; `input_size` follows them if it is not given.
         embedding_training: `"tuned"`, `"frozen"`, or the share of all steps after which the embedding is trained.
+        weight_averaging: Decay of a moving average of the weights that is evaluated and kept in their place, such as
+            0.99 or 0.999, see [`WeightAveraging`]; `None`: there is none.
+        layerwise_lr_decay: Learning rate of each layer as a share of that of the next, from the head down to the
+            embedding, see [`decay_learning_rates`]; 1: the same everywhere.
+        gradual_unfreezing: Whether to train the head alone in the first epoch and one layer more in each further one,
+            see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
@@ -118,6 +129,8 @@ def train_classifier(
         ValueError: Data, fields or arguments that do not fit; a stream without `max_steps`; checkpoints of another
             run in `output_dir`.
     """
+    averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]
+    check_layerwise_lr_decay(layerwise_lr_decay)
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
@@ -145,13 +158,23 @@ def train_classifier(
         callbacks=[
             Stopwatch(),
             *([EarlyStoppingCallback(patience)] if patience else []),
+            *([GradualUnfreezing()] if gradual_unfreezing else []),
             *start.callbacks,
             *callbacks,
+            *averaging,
         ],
     )
-    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **start.description)
+    described = {
+        **start.description,
+        "weight_averaging": weight_averaging,
+        "gradual_unfreezing": gradual_unfreezing or None,
+        "layerwise_lr_decay": layerwise_lr_decay if layerwise_lr_decay < 1 else None,
+    }
+    if layerwise_lr_decay < 1:
+        decay_learning_rates(trainer, layerwise_lr_decay)
+    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     _train(trainer, run, patience, resume)
-    metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), card or {})
+    metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), described, card or {})
     if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
         remove_checkpoints(Path(output_dir))
     return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
@@ -207,6 +230,7 @@ def _finish(
     splits: Mapping[str, Any],
     data: LabelledData,
     seconds: float,
+    described: Mapping[str, Any],
     card: Mapping[str, Any],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
@@ -225,9 +249,8 @@ def _finish(
     trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": data.report.rows.get("train")})
     trainer.save_model()
     trainer.save_state()
-    write_card(
-        trainer, data, answers, measured, seconds, draw_pictures(directory, config, answers, trainer.state), card
-    )
+    pictures = draw_pictures(directory, config, answers, trainer.state)
+    write_card(trainer, data, answers, measured, seconds, pictures, described, card)
     return measured
 
 

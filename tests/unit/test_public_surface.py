@@ -39,6 +39,8 @@ ROOMS = [
     "modeling_rnn",
     "pretrained_embeddings",
     "embedding_training",
+    "weight_averaging",
+    "layerwise_training",
     "data_files",
     "data_source",
     "vector_columns",
