@@ -7,7 +7,7 @@ import zipfile
 from processes import ROOT, run
 
 CHECK = """
-import sys, transformers_rnn
+import sys, transformers_rnn, transformers_rnn_onnx
 from importlib.metadata import metadata
 from transformers import AutoModelForSequenceClassification
 from transformers_rnn import RNNConfig
@@ -23,9 +23,10 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path):
     run("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("transformers_rnn-*-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    packaged = {path.name for path in (ROOT / "src" / "transformers_rnn").iterdir() if path.is_file()}
-    assert {f"transformers_rnn/{name}" for name in packaged} <= names
-    assert "transformers_rnn/py.typed" in names
+    for package in ("transformers_rnn", "transformers_rnn_onnx"):
+        packaged = {path.name for path in (ROOT / "src" / package).iterdir() if path.is_file()}
+        assert {f"{package}/{name}" for name in packaged} <= names
+        assert f"{package}/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "examples"))]
 
     home = tmp_path / "venv"

@@ -78,9 +78,15 @@ ROOMS = [
     "evaluation",
     "run_report",
     "training",
+    "export_check",
+    "onnx_builder",
+    "onnx_graph",
+    "onnx_export",
     "registration",
     "__init__",
 ]
+ONNX_SOURCE = ROOT / "src" / "transformers_rnn_onnx"  # what runs without torch
+ONNX_ROOMS = ["decisions", "streams", "texts", "vectors", "classifier", "__init__"]
 FIRST = (
     "import torch, transformers, transformers.pipelines, transformers.modeling_layers, torch._higher_order_ops.scan\n"
 )
@@ -145,8 +151,21 @@ def test_imports_go_one_way(name):
             pytest.fail(f"{name} has an assert, which python -O leaves out")
 
 
-def test_the_package_is_flat_and_its_files_are_short():
-    assert {path.stem for path in SOURCE.glob("*.py")} == set(ROOMS)
-    assert not [path for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"]
-    for path in SOURCE.glob("*.py"):
+@pytest.mark.parametrize("name", ONNX_ROOMS)
+def test_what_runs_without_torch_imports_nothing_of_it(name):
+    tree = ast.parse((ONNX_SOURCE / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert ONNX_ROOMS.index(node.module) < ONNX_ROOMS.index(name), f"{name} imports {node.module}"
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert not {one.split(".")[0] for one in names} & {"torch", "transformers", "transformers_rnn"}, name
+        assert not isinstance(node, ast.Assert), f"{name} has an assert, which python -O leaves out"
+
+
+@pytest.mark.parametrize(("source", "rooms"), [(SOURCE, ROOMS), (ONNX_SOURCE, ONNX_ROOMS)], ids=["torch", "onnx"])
+def test_the_packages_are_flat_and_their_files_are_short(source, rooms):
+    assert {path.stem for path in source.glob("*.py")} == set(rooms)
+    assert not [path for path in source.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    for path in source.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path.name

@@ -1,0 +1,154 @@
+"""ONNX nodes and constants, collected one after another; how weights are stored is settled here."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Storage = Literal["float32", "float16", "bfloat16", "int8"]
+
+OPSET, IR_VERSION = 17, 9  # read by every ONNX Runtime since 1.14
+_INT8 = 127  # symmetric: -128 is not used
+
+
+class GraphBuilder:
+    """Collects a graph.
+
+    Args:
+        storage: How weights are kept in the file. All but `"float32"` are widened in the graph: constants by the
+            runtime when it loads the file, rows of an embedding when they are taken.
+
+    Raises:
+        ImportError: onnx is not installed.
+        ValueError: An unknown storage.
+    """
+
+    def __init__(self, storage: Storage = "float32") -> None:
+        if storage not in get_args(Storage):
+            raise ValueError(f"storage must be one of {', '.join(map(repr, get_args(Storage)))}, got {storage!r}.")
+        self.storage = storage
+        self._onnx = require("onnx")
+        require("onnx.numpy_helper")
+        self._nodes: list[Any] = []
+        self._initializers: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._names = 0
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of one output; its name."""
+        return self.add_many(operator, inputs, 1, **attributes)[0]
+
+    def add_many(self, operator: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
+        """Add a node of some outputs; their names."""
+        outputs = [self._new_name(operator.lower()) for _ in range(count)]
+        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), outputs, **attributes))
+        return outputs
+
+    def cast(self, name: str, dtype: "type[np.generic] | type[bool]") -> str:
+        """Add a conversion to numpy's type."""
+        return self.add("Cast", name, to=self._type(dtype))
+
+    def constant(self, value: Any, dtype: Any = np.int64) -> str:
+        """Add numbers that are no weights; the same ones are kept once."""
+        array = np.asarray(value, dtype=dtype)
+        name = f"constant_{array.dtype}_{'x'.join(map(str, array.shape))}_{array.tobytes().hex()}"
+        self._initializers.setdefault(name, self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def weight(self, name: str, value: Tensor) -> str:
+        """Add a weight (..., columns), stored as chosen; int8 has one scale for each row."""
+        return self._widen(*self._stored(name, value.detach().to("cpu", torch.float32)))
+
+    def bias(self, name: str, value: Tensor) -> str:
+        """Add a bias, which is too small to be worth rounding."""
+        return self._keep(name, value.detach().to("cpu", torch.float32))
+
+    def rows(self, name: str, value: Tensor, indices: str) -> str:
+        """Take rows of a weight (V, F) by number; only what was taken is widened."""
+        parts = self._stored(name, value.detach().to("cpu", torch.float32))
+        return self._widen(*(self.add("Gather", part, indices) for part in parts))
+
+    def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
+        """Declare an input."""
+        self._inputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), list(shape)))
+        return name
+
+    def output(self, name: str, source: str, dtype: Any, shape: Sequence[int | str]) -> None:
+        """Declare an output, with the name that it shall have."""
+        self._nodes.append(self._onnx.helper.make_node("Identity", [source], [name]))
+        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), list(shape)))
+
+    def finish(self, name: str, notes: Mapping[str, str]) -> Any:
+        """The model, an `onnx.ModelProto`, checked by ONNX's own checker."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._initializers.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        helper.set_model_props(model, dict(notes))
+        self._onnx.checker.check_model(model)
+        return model
+
+    def _stored(self, name: str, value: Tensor) -> list[str]:
+        """The parts of which a weight is kept: the numbers and, for int8, the scale of each row."""
+        if self.storage == "int8":
+            numbers, scale = quantize_rows(value)
+            return [self._keep(name, numbers), self._keep(f"{name}.scale", scale)]
+        return [self._keep(name, value.to(getattr(torch, self.storage)))]
+
+    def _widen(self, stored: str, scale: str | None = None) -> str:
+        if self.storage == "float32":
+            return stored
+        # Not DequantizeLinear: runtimes do not fold that one, and would do it again in every call.
+        wide = self.cast(stored, np.float32)
+        return wide if scale is None else self.add("Mul", wide, scale)
+
+    def _keep(self, name: str, value: Tensor) -> str:
+        if value.dtype == torch.bfloat16:  # numpy has none
+            kind, raw = self._onnx.TensorProto.BFLOAT16, value.contiguous().view(torch.int16).numpy().tobytes()
+            tensor = self._onnx.helper.make_tensor(name, kind, list(value.shape), raw, raw=True)
+        else:
+            tensor = self._onnx.numpy_helper.from_array(value.contiguous().numpy(), name)
+        self._initializers[name] = tensor
+        return name
+
+    def _type(self, dtype: Any) -> int:
+        return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def _new_name(self, stem: str) -> str:
+        self._names += 1
+        return f"{stem}_{self._names}"
+
+
+def require(module: str) -> Any:
+    """Import a module of the extra `onnx`.
+
+    Raises:
+        ImportError: It is not installed; with the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"Exporting to ONNX needs {module.partition('.')[0]}, which is not installed. Install it with "
+            'pip install "transformers-rnn[onnx]".'
+        ) from error
+
+
+def quantize_rows(value: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest int8 numbers from -127 to 127 of each row (..., columns), and the row's scale (..., 1)."""
+    scale = value.abs().amax(dim=-1, keepdim=True) / _INT8
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (value / scale).round().to(torch.int8), scale
+
+
+def as_stored(value: Tensor, storage: Storage) -> Tensor:
+    """What a float32 weight becomes by being stored so."""
+    if storage == "float32" or value.ndim < 2:
+        return value
+    if storage == "int8":
+        numbers, scale = quantize_rows(value)
+        return numbers * scale
+    return value.to(getattr(torch, storage)).to(value.dtype)

@@ -1,0 +1,183 @@
+"""A model -> a directory that runs on ONNX Runtime, checked against the model before it is kept."""
+
+import copy
+import os
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transformers_rnn_onnx.texts import TextReader
+
+from .export_check import ExportError, check_batches, check_streams
+from .modeling_rnn import RNNForSequenceClassification
+from .onnx_builder import Storage, as_stored, require
+from .onnx_graph import PAST, PRESENT, build_graph
+from .state import RNNState
+
+FILE = "model.onnx"
+Quantization = Literal["int8", "float16", "bfloat16"]
+_PROBES = [
+    "A plain text.",
+    "It's 3 o'clock; (you) won: £1,000!!",
+    "[PAD] [SEP] <s> </s>",
+    "  Åse  ﬁ\t日本語 🤗\n",
+    "x" * 300,
+]
+
+
+def export_onnx(
+    model: RNNForSequenceClassification,
+    path: "str | os.PathLike[str]",
+    processing_class: Any = None,
+    *,
+    with_state: bool = False,
+    quantize: Quantization | None = None,
+) -> Path:
+    """Write a model as an ONNX file of ONNX's own recurrent operators, with dynamic B and T.
+
+    Inputs are `input_ids` (B, T) or `input_features` (B, T, F), already scaled, and `attention_mask` (B, T), padded
+    to the right or left; the output is `logits` (B, L), not calibrated. What the file answers is compared with what
+    the model answers, each time, on random batches; a file that differs by more than 1e-5 is not kept.
+
+    Args:
+        model: Any; it is not changed.
+        path: A directory, which also gets `config.json` (labels and calibration) and what `processing_class` saves,
+            for `transformers_rnn_onnx.OnnxSequenceClassifier`; or a file that ends in `.onnx`, which is all then.
+        processing_class: The tokenizer or feature extractor.
+        with_state: For one direction: whether the state of streams is an input and an output, too, the fields of
+            [`RNNState`] with `past_` and `present_` before their names. They begin as `RNNState.initial` says.
+        quantize: Keep weights in fewer bits: `"int8"` with a scale for each row, a quarter of the size; `"float16"` or
+            `"bfloat16"`, half of it. They are widened when the file is loaded, embeddings when a row is read, so that
+            no call is slower. The file is compared with a model of the rounded weights.
+
+    Returns:
+        The path of the ONNX file.
+
+    Raises:
+        ImportError: onnx or onnxruntime is not installed; with the command that installs them.
+        ValueError: `with_state` for a model of both directions, an unknown `quantize`, or a tokenizer or feature
+            extractor that does not fit the model or cannot be read without the library.
+        ExportError: The file answers otherwise than the model, or `tokenizer.json` reads otherwise than the tokenizer.
+    """
+    if quantize is not None and quantize not in get_args(Quantization):
+        raise ValueError(
+            f"quantize must be one of {', '.join(map(repr, get_args(Quantization)))} or None, got {quantize!r}."
+        )
+    check_processor(model, processing_class)
+    require("onnxruntime")
+    storage: Storage = quantize or "float32"
+    model = rounded(model, storage)
+    content = build_graph(model, with_state, storage).SerializeToString()
+    check_onnx(model, content)
+    if os.fspath(path).endswith(".onnx"):
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        file = Path(path) / FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_beside(model, processing_class, file.parent)
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+    return file
+
+
+def check_onnx(model: RNNForSequenceClassification, source: "bytes | str | os.PathLike[str]") -> float:
+    """Compare an ONNX file with the model it came from, on random batches or streams.
+
+    Args:
+        model: In evaluation mode, float32.
+        source: The file, or its content.
+
+    Returns:
+        The largest difference, in units of the largest logit (or 1).
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        ExportError: It is above 1e-5.
+    """
+    runtime = require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
+    content = source if isinstance(source, bytes) else os.fspath(source)
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    fields = [name.removeprefix(PRESENT) for name in names if name.startswith(PRESENT)]
+
+    def run(inputs: Mapping[str, NDArray[Any]], state: RNNState) -> tuple[NDArray[Any], RNNState]:
+        past = {PAST + name: state[name].numpy() for name in fields}
+        found = dict(zip(names, session.run(names, {**inputs, **past}), strict=True))
+        after = {name: torch.from_numpy(np.asarray(found[PRESENT + name])) for name in fields}
+        return found["logits"], RNNState(**after)
+
+    def run_whole(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return run(inputs, RNNState.initial(model.config, len(inputs["attention_mask"])))[0]
+
+    worst = check_batches(model, run_whole)
+    return max(worst, check_streams(model, run)) if fields else worst
+
+
+def rounded(model: RNNForSequenceClassification, storage: Storage = "float32") -> RNNForSequenceClassification:
+    """A copy of a model in evaluation mode, in float32 on the CPU, its weights as they come back from storage.
+
+    Args:
+        model: Is not changed.
+        storage: See [`GraphBuilder`].
+    """
+    state, config = model.state_dict(), copy.deepcopy(model.config)
+    result: RNNForSequenceClassification = RNNForSequenceClassification(config).float().eval()
+    result.load_state_dict({name: as_stored(value.cpu().float(), storage) for name, value in state.items()})
+    return result
+
+
+def check_processor(model: RNNForSequenceClassification, processing_class: Any) -> None:
+    """Refuse what does not prepare the model's input, or cannot be read without the library.
+
+    Args:
+        model: Says what it reads.
+        processing_class: A tokenizer, a feature extractor or `None`.
+
+    Raises:
+        ValueError: It is of the other kind, of another width, or a tokenizer without `tokenizer.json`.
+    """
+    if processing_class is None:
+        return
+    name, config = type(processing_class).__name__, model.config
+    if config.reads_tokens and not getattr(processing_class, "is_fast", False):
+        raise ValueError(
+            f"This model reads tokens, so a fast tokenizer is needed, got {name}: only tokenizer.json can be read "
+            "without the library. Pass one of train_tokenizer or AutoTokenizer."
+        )
+    width = getattr(processing_class, "feature_size", None)
+    if not config.reads_tokens and width != config.input_size:
+        raise ValueError(
+            f"This model reads vectors of {config.input_size} numbers, so a SequenceVectorFeatureExtractor of that "
+            f"feature_size is needed, got {name}{f' of {width}' if width else ''}."
+        )
+
+
+def save_beside(model: RNNForSequenceClassification, processing_class: Any, directory: Path) -> None:
+    """Save the config and what prepares the input; a saved tokenizer must read texts as the given one does.
+
+    Raises:
+        ExportError: It does not.
+    """
+    model.config.save_pretrained(directory)
+    if processing_class is None:
+        return
+    processing_class.save_pretrained(directory)
+    if not model.config.reads_tokens:
+        return
+    tokenizer = TextReader(directory, len(processing_class)).tokenizer
+    for text, pair in [*((text, None) for text in _PROBES), *pairwise(_PROBES)]:
+        found, expected = tokenizer.encode(text, pair).ids, processing_class(text, pair, verbose=False)["input_ids"]
+        if found != expected:
+            raise ExportError(
+                f"The saved tokenizer.json reads {text!r} as {found}, but the tokenizer itself as "
+                f"{expected}: it does more than its file says. Use one of train_tokenizer, or another fast tokenizer."
+            )

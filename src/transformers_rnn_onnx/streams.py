@@ -1,0 +1,79 @@
+"""One stream: pieces of a sequence in, what the model believes so far out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
+_LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
+
+State = dict[str, NDArray[Any]]
+
+
+class OnnxStream:
+    """Reads a sequence as it comes, in constant memory; made by `OnnxSequenceClassifier.stream()`.
+
+    Args:
+        read: A piece -> its steps, checked: `read_piece` of a reader.
+        run: The steps and a state -> logits (1, L) and the next state.
+        decide: The logits -> the answer.
+        state: The memory of a stream that has read nothing.
+
+    Attributes:
+        state: What is remembered, arrays by name; it may be kept and put back.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Any], NDArray[Any]],
+        run: Callable[[NDArray[Any], State], tuple[NDArray[Any], State]],
+        decide: Callable[[NDArray[Any]], Any],
+        state: State,
+    ) -> None:
+        self._read, self._run, self._decide = read, run, decide
+        self._beginning, self.state = state, dict(state)
+
+    def push(self, steps: Any) -> Any:
+        """Read on, and answer for all that was read so far.
+
+        Args:
+            steps: One vector (F,) or some (T, F), to be scaled; of a model of tokens, a list of ids. It may be empty.
+
+        Returns:
+            As `OnnxSequenceClassifier.__call__` gives it for one of many sequences.
+
+        Raises:
+            ValueError: What is no such thing; nothing is read then. Or nothing was read as yet.
+        """
+        piece = self._read(steps)
+        if not len(piece) and not self.steps:
+            raise ValueError("The stream has read nothing yet, so there is no answer. Push at least one step.")
+        logits, self.state = self._run(piece, self.state)
+        return self._decide(logits)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were read."""
+        return int(self.state["steps"][0])
+
+    def reset(self) -> None:
+        """Begin again, as if nothing had been read."""
+        self.state = dict(self._beginning)
+
+
+def initial_state(inputs: Mapping[str, tuple[str, list[Any]]], size: int) -> State:
+    """The memory of streams that have read nothing.
+
+    Args:
+        inputs: The type and shape of each input of the file.
+        size: B.
+    """
+    types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
+    state: State = {}
+    for name, (kind, shape) in inputs.items():
+        if name.startswith(PAST):
+            field = name.removeprefix(PAST)
+            state[field] = np.full((size, *shape[1:]), -np.inf if field in _LOWEST else 0, types[kind])
+    return state

@@ -1,0 +1,150 @@
+"""Sequences of vectors -> checked and scaled, as `SequenceVectorFeatureExtractor` does it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FILE = "preprocessor_config.json"
+
+
+class VectorReader:
+    """Reads (T_i, F) tables, or mappings with `input_features`.
+
+    Args:
+        directory: Holds `preprocessor_config.json`.
+        width: F, of the model.
+
+    Raises:
+        ValueError: There is no such file, or it is for vectors of another width.
+    """
+
+    name = "input_features"
+
+    def __init__(self, directory: Path, width: int) -> None:
+        if not (directory / _FILE).is_file():
+            raise ValueError(
+                f"This model reads vectors, but {directory} holds no {_FILE}. Export the model together with its "
+                "feature extractor: export_onnx(model, directory, feature_extractor)."
+            )
+        choices: dict[str, Any] = json.loads((directory / _FILE).read_text(encoding="utf-8"))
+        self.width: int = choices.get("feature_size", width)
+        if self.width != width:
+            raise ValueError(
+                f"{_FILE} is for vectors of {self.width} numbers, but this model reads {width}. Export the model with "
+                "the feature extractor that was saved with it."
+            )
+        self.longest: int | None = choices.get("max_length")
+        self.mean, self.std = (
+            None if choices.get(name) is None else np.asarray(choices[name], np.float64) for name in ("mean", "std")
+        )
+
+    def as_many(self, inputs: Any) -> Any:
+        """The sequences to go through; `None` if the input is one sequence."""
+        if isinstance(inputs, Mapping):
+            return None
+        if isinstance(inputs, str) or not isinstance(inputs, Iterable):
+            raise ValueError(
+                f"Sequences must be arrays or nested lists of numbers, got {type(inputs).__name__}. Pass the vectors."
+            )
+        if not isinstance(inputs, list | tuple):
+            if not hasattr(inputs, "__array__"):
+                return inputs
+            inputs = np.asarray(inputs)
+        if isinstance(inputs, list | tuple) and (not inputs or isinstance(inputs[0], Mapping)):
+            return inputs
+        return inputs if _depth(inputs) > 2 else None
+
+    def read(
+        self, items: Sequence[Any], truncation: bool | None = None, max_length: int | None = None, first: int = 0
+    ) -> list[NDArray[Any]]:
+        """Scaled sequences, float32 (T_i, F) each.
+
+        Args:
+            items: Tables or mappings.
+            truncation: Whether sequences are cut; `None`: if there is a `max_length`.
+            max_length: In steps; `None`: the feature extractor's.
+            first: The number of the first of them, for messages.
+
+        Raises:
+            ValueError: No steps, a wrong rank, width or dtype, or a value that is not finite; with its place.
+        """
+        limit = self.longest if max_length is None else max_length
+        if truncation and limit is None:
+            raise ValueError("truncation=True needs a max_length: pass it here, or to the feature extractor.")
+        cut = None if truncation is False else limit
+        names = (f"Sequence {index}" for index in range(first, first + len(items)))
+        return [self._scale(self._check(item, name)[:cut], name) for item, name in zip(items, names, strict=True)]
+
+    def read_piece(self, steps: Any) -> NDArray[Any]:
+        """The next steps of a stream, one (F,) or some (T, F), scaled.
+
+        Raises:
+            ValueError: As `read`.
+        """
+        array = np.asarray(steps)
+        if array.size == 0:
+            return np.zeros((0, self.width), np.float32)
+        piece = array[None] if array.ndim == 1 and self.width > 1 else array
+        return self._scale(self._check(piece, "A piece"), "A piece")
+
+    def pad(self, sequences: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """(B, T, F)."""
+        padded = np.zeros((len(sequences), max(1, *map(len, sequences)), self.width), np.float32)
+        for row, steps in zip(padded, sequences, strict=True):
+            row[: len(steps)] = steps
+        return padded
+
+    def _check(self, sequence: Any, name: str) -> NDArray[Any]:
+        """A sequence as an array (T, F) of finite numbers."""
+        if isinstance(sequence, Mapping):
+            if self.name not in sequence:
+                raise ValueError(f"A mapping needs the key {self.name!r}, got the keys {list(sequence)}.")
+            sequence = sequence[self.name]
+        wanted = f"{name} must have the shape (T, F) with F = feature_size = {self.width}"
+        try:
+            array = np.asarray(sequence)
+            array = np.asarray(array.tolist()) if array.dtype.hasobject else array
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{wanted}, but its steps cannot be joined: {error}.") from error
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{name} must hold numbers, got dtype {array.dtype}. Encode or fill in other values first."
+            )
+        if array.shape[:1] == (0,):
+            raise ValueError(f"{name} has no steps, but at least one is needed. Remove it.")
+        if array.ndim == 1 and self.width == 1:
+            array = array[:, None]
+        if array.ndim != 2 or array.shape[1] != self.width:
+            raise ValueError(f"{wanted}, got {array.shape}. Check the order of the axes (time before features).")
+        _check_finite(array, array, name, "Repair or remove missing values first.")
+        return array
+
+    def _scale(self, values: NDArray[Any], name: str) -> NDArray[np.float32]:
+        scaled = values
+        with np.errstate(over="ignore"):
+            if self.mean is not None:
+                scaled = scaled - self.mean
+            if self.std is not None:
+                scaled = scaled / self.std
+            result = scaled.astype(np.float32, copy=False)
+        _check_finite(result, values, name, "Scaled, it is too large for float32: check mean and std.")
+        return result
+
+
+def _check_finite(result: NDArray[Any], values: NDArray[Any], name: str, advice: str) -> None:
+    finite = np.isfinite(result)
+    if not finite.all():
+        step, feature = np.argwhere(~finite)[0].tolist()
+        raise ValueError(f"{name}, step {step}, feature {feature} is {values[step, feature]}. {advice}")
+
+
+def _depth(value: Any) -> int:
+    """Number of axes, seen through the first entry that is not an empty list."""
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
+        filled = (entry for entry in value if not isinstance(entry, list | tuple) or entry)
+        return 1 + _depth(next(filled, None))
+    return int(getattr(value, "ndim", 0))
