@@ -58,7 +58,7 @@ class SortedPipeline(Pipeline):
 
     def _rows(self, texts: list[Any], **parameters: Any) -> list[dict[str, Any]]:
         """Ids of many texts or mappings with `text` and `text_pair` at once, not padded."""
-        first = [item["text"] if isinstance(item, Mapping) else item for item in texts]
+        first = [item.get("text") if isinstance(item, Mapping) else item for item in texts]
         second = [item.get("text_pair") if isinstance(item, Mapping) else None for item in texts]
         for item in first:
             if not isinstance(item, str):

@@ -157,6 +157,8 @@ def test_what_is_no_text_is_refused() -> None:
     message = "^A model of tokens classifies texts, got int. Pass strings, or mappings with the key 'text'.$"
     with pytest.raises(ValueError, match=message):
         pipe(["win", 3], batch_size=2)
+    with pytest.raises(ValueError, match=message.replace("int", "NoneType")):
+        pipe({"tekst": "win"})
     message = r"^A table needs a column 'text' of raw texts, got the columns \['x'\]\. Pass the right one: pipe\("
     with pytest.raises(ValueError, match=message):
         pipe(Dataset.from_dict({"x": ["win"]}))
