@@ -48,6 +48,11 @@ def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[in
     return rows
 
 
+def normalized(norm: torch.nn.LayerNorm, state: Tensor) -> Tensor:
+    deviation = (state.var(correction=0) + norm.eps).sqrt()
+    return (state - state.mean()) / deviation * norm.weight + norm.bias
+
+
 def states_of(model: RNNForSequenceClassification, sequence: Tensor) -> tuple[Tensor, Tensor]:
     """Of one sequence (T_i,) or (T_i, F): all states (T_i, S) and the last output of each direction (S,)."""
     base = model.rnn
@@ -64,6 +69,10 @@ def states_of(model: RNNForSequenceClassification, sequence: Tensor) -> tuple[Te
             backward = run(layer.cell, "_reverse", steps[::-1])
             last = torch.cat([last, backward[-1]])
             forward = [torch.cat(pair) for pair in zip(forward, backward[::-1], strict=True)]
+        if model.config.layer_norm:
+            forward = [normalized(layer.layer_norm, state) for state in forward]
+            size = model.config.hidden_size
+            last = torch.cat([forward[-1][:size], forward[0][size:]])
         steps = forward
     return torch.stack(steps), last
 

@@ -47,8 +47,11 @@ def adopted_config(
     if "id2label" not in fields and "label2id" not in fields:
         fields = {"num_labels": classifier.out_features, **fields}
     config = RNNConfig(**{**told, **fields})
-    if config.ngram_order > 1:
-        raise ValueError(f"ngram_order={config.ngram_order} needs weights that the modules do not have. Leave it out.")
+    for name, without in (("ngram_order", 1), ("layer_norm", False)):
+        if getattr(config, name) != without:
+            raise ValueError(
+                f"{name}={getattr(config, name)} needs weights that the modules do not have. Leave it out."
+            )
     if classifier.in_features != config.pooled_size or classifier.out_features != config.num_labels:
         raise ValueError(
             f"The classifier must read P = {config.pooled_size} values (pooling={config.pooling!r}) and give "

@@ -32,6 +32,8 @@ class RNNConfig(PreTrainedConfig):
         nonlinearity: Of the plain RNN, `"tanh"` or `"relu"`; the other cells have their own and leave it at `"tanh"`.
         num_hidden_layers: Number of stacked recurrent layers.
         bidirectional: Whether each layer also reads every sequence backwards, from its own last step.
+        layer_norm: Whether what each layer gives at a step is normalised, over its S numbers, before it is read on (Ba
+            et al., 2016); the recurrence itself is not.
         pooling: How the states of a sequence become one vector: `"last"` (the last output of each direction),
             `"mean"`, `"max"`, `"attention"` (Yang et al., 2016) or `"concat"` (last, mean and max; Howard & Ruder,
             2018).
@@ -91,6 +93,7 @@ class RNNConfig(PreTrainedConfig):
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     num_hidden_layers: int = 1
     bidirectional: bool = False
+    layer_norm: bool = False
     pooling: Literal["last", "mean", "max", "attention", "concat"] = "last"
     embedding_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.0
@@ -254,6 +257,8 @@ class RNNConfig(PreTrainedConfig):
                 f"nonlinearity={self.nonlinearity!r} is a choice of the plain RNN only, but cell_type is "
                 f"{self.cell_type!r}. Leave nonlinearity out, or pass cell_type='rnn'."
             )
+        if self.layer_norm and self.state_size == 1:
+            raise ValueError("layer_norm=True leaves nothing of a state of one number. Pass hidden_size=2 or more.")
         if self.id2label is not None:
             _read_labels("id2label", self.id2label)
         for name in self.__dict__:

@@ -139,7 +139,9 @@ class RNNModel(RNNPreTrainedModel):
         if with_states:
             all_states.append(restored)
             hidden = alignment.align(restored, 0.0)
-        last = memories[-1][0][:, 0] if state is not None else alignment.ends(hidden, self.config.hidden_size)
+        last = alignment.ends(hidden, self.config.hidden_size)
+        if state is not None:  # a row may have no step here
+            last = self.layers[-1].recall(memories[-1][0], state.steps + alignment.lengths)  # type: ignore[operator]
         valid = None if alignment.full else alignment.valid
         pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
         carried |= self.embeddings.carry(aligned, alignment.lengths, previous_ids)

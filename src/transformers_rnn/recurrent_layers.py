@@ -117,6 +117,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
     def __init__(self, config: RNNConfig, input_size: int) -> None:
         super().__init__()
         self.cell = RecurrentCell(config, input_size)
+        self.layer_norm = nn.LayerNorm(config.state_size) if config.layer_norm else None
 
     def forward(
         self,
@@ -147,8 +148,16 @@ class RecurrentLayer(GradientCheckpointingLayer):
         """
         before = None if hidden is None else (hidden, cell)
         states, memory = self._run(inputs, alignment, before, keep_memory)
+        if self.layer_norm is not None:  # of what is read on; the memory is as the cell left it
+            states = self.layer_norm(states)
         hidden, cell = memory if keep_memory and memory is not None else (None, None)
         return states, hidden, cell
+
+    def recall(self, hidden: Tensor, steps: Tensor) -> Tensor:
+        """What this layer of one direction gave last, (B, S), from its memory (B, 1, H) after (B,) steps."""
+        if self.layer_norm is None:
+            return hidden[:, 0]
+        return self.layer_norm(hidden[:, 0]).masked_fill((steps == 0)[:, None], 0.0)  # type: ignore[no-any-return]
 
     def _run(
         self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool

@@ -104,7 +104,7 @@ class StreamReader:
         for index, layer in enumerate(model.rnn.layers):
             before = [part[:, index] for part in memory]  # type: ignore[index]
             after = _run_cell(layer.cell, hidden, before)
-            hidden = after[0]
+            hidden = after[0] if layer.layer_norm is None else layer.layer_norm(after[0])  # type: ignore[operator]
             found.extend(zip(before, after, strict=True))
         pooled, carried = model.rnn.pooling(hidden[:, None], None, self._one, hidden, state)
         logits = model.classifier(pooled)

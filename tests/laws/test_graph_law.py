@@ -14,8 +14,8 @@ CASES = [
     for index, cell in enumerate(CELLS)
     for bidirectional in (False, True)
 ]
-NGRAMS = {"ngram_order": 3, "ngram_buckets": 40, "ngram_width": 2}
-CASES += [("rnn", "tanh", False, "last", True, NGRAMS)]
+MORE = {"ngram_order": 3, "ngram_buckets": 40, "ngram_width": 2, "layer_norm": True}
+CASES += [("rnn", "tanh", False, "last", True, MORE)]
 
 
 def build(cell, nonlinearity, bidirectional, pooling, tokens, fields=None):

@@ -71,7 +71,7 @@ def test_packed_and_padded_runs_agree(case):
     alignment = align(mask, batch, None, streaming=False)
     if not alignment.full:
         inputs = torch.randn(len(batch), alignment.longest, case.model.config.embedded_size, dtype=torch.float64)
-        padded, hidden, cell = layer(inputs, alignment, None, None, True)
+        padded, (hidden, cell) = layer._run(inputs, alignment, None, True)
         packed, (packed_hidden, packed_cell) = layer._run_packed(inputs, alignment, layer.cell.weights_for_batch())
         real = alignment.valid[:, :, None]
         torch.testing.assert_close(padded * real, packed * real, rtol=1e-10, atol=1e-12)

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, RNNModel
 
-NGRAMS = {"ngram_order": 3, "ngram_buckets": 40, "ngram_width": 2}
+MORE = {"ngram_order": 3, "ngram_buckets": 40, "ngram_width": 2, "layer_norm": True}
 LOAD = """
 import sys, torch, transformers_rnn
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path):
             for pooling in POOLINGS:
                 for tokens in (False, True):
                     fields = {"vocab_size": 9, "pad_token_id": 0} if tokens else {}
-                    fields |= NGRAMS if tokens and pooling == "max" else {}
+                    fields |= MORE if tokens and pooling == "max" else {}
                     config = config_of(cell, nonlinearity, bidirectional, pooling, **fields)
                     model = RNNForSequenceClassification(config).eval()
                     for parameter in model.parameters():
@@ -74,7 +74,7 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path):
 @pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_a_partial_checkpoint_keeps_what_it_has_and_starts_the_rest(cell, nonlinearity, half, tmp_path):
-    config = config_of(cell, nonlinearity, pooling="attention", vocab_size=9, pad_token_id=2, **NGRAMS)
+    config = config_of(cell, nonlinearity, pooling="attention", vocab_size=9, pad_token_id=2, **MORE)
     RNNForSequenceClassification(config).save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     kept = {
@@ -98,6 +98,8 @@ def assert_started(model, name, value):
     elif "bias_ih" in name and model.config.cell_type == "lstm":
         assert value.split(4)[1].eq(1).all()
         assert value.sum() == 4
+    elif "layer_norm.weight" in name:
+        assert value.eq(1).all()
     elif "bias" in name or "ngrams" in name:
         assert not value.any(), name
     elif "embed_tokens" in name:

@@ -20,6 +20,7 @@ DEFAULTS = {
     "nonlinearity": "tanh",
     "num_hidden_layers": 1,
     "bidirectional": False,
+    "layer_norm": False,
     "pooling": "last",
     "embedding_dropout": 0.0,
     "hidden_dropout": 0.0,
@@ -166,6 +167,10 @@ def test_probabilities_out_of_range(field, value):
             {"nonlinearity": "relu", "cell_type": "gru"},
             "nonlinearity='relu' is a choice of the plain RNN only, but cell_type is 'gru'. "
             "Leave nonlinearity out, or pass cell_type='rnn'.",
+        ),
+        (
+            {"layer_norm": True, "hidden_size": 1},
+            "layer_norm=True leaves nothing of a state of one number. Pass hidden_size=2 or more.",
         ),
         ({"output_attentions": True}, MEANINGLESS.format("output_attentions")),
         ({"is_encoder_decoder": True}, MEANINGLESS.format("is_encoder_decoder")),

@@ -79,12 +79,12 @@ def test_vectors_in_place_of_ids_are_refused(model):
         model(inputs_embeds=torch.randn(1, 2, 3))
 
 
-def test_a_hand_written_model_has_no_ngrams():
+@pytest.mark.parametrize(("name", "fields"), [("ngram_order=3", NGRAMS), ("layer_norm=True", {"layer_norm": True})])
+def test_a_hand_written_model_has_no_such_weights(name, fields):
     modules = nn.GRU(4, 6), nn.Linear(6, 2), nn.Embedding(9, 4, padding_idx=0)
-    with pytest.raises(
-        ValueError, match=r"^ngram_order=3 needs weights that the modules do not have\. Leave it out\.$"
-    ):
-        RNNForSequenceClassification.from_torch(*modules, **NGRAMS)
+    message = rf"^{name} needs weights that the modules do not have\. Leave it out\.$"
+    with pytest.raises(ValueError, match=message):
+        RNNForSequenceClassification.from_torch(*modules, **fields)
 
 
 @pytest.mark.parametrize(
