@@ -5,6 +5,7 @@ Importing this package registers its classes with the Auto classes and the pipel
 
 from .configuration_rnn import RNNConfig
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .modeling_pretraining import RNNForPreTraining
 from .modeling_rnn import RNNForSequenceClassification, RNNModel
 from .pipeline import SequenceClassificationPipeline
 from .registration import register
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RNNConfig",
+    "RNNForPreTraining",
     "RNNForSequenceClassification",
     "RNNModel",
     "RNNState",

@@ -84,7 +84,7 @@ class RNNConfig(PreTrainedConfig):
     """
 
     model_type = "rnn_classifier"
-    keys_to_ignore_at_inference = ["pooler_output", "state", "hidden_states", "prefix_logits"]  # noqa: RUF012 - the host's own form
+    keys_to_ignore_at_inference = ["pooler_output", "state", "hidden_states", "prefix_logits", "predictions"]  # noqa: RUF012 - the host's own form
 
     vocab_size: int | None = None
     input_size: int = 10

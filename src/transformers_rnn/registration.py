@@ -1,11 +1,18 @@
 """The only room that touches the host's tables."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.text_classification import TextClassificationPipeline
 
 from .configuration_rnn import RNNConfig
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .modeling_pretraining import RNNForPreTraining
 from .modeling_rnn import RNNForSequenceClassification, RNNModel
 from .pipeline import SequenceClassificationPipeline
 from .text_pipeline import RNNTextClassificationPipeline
@@ -19,6 +26,7 @@ def register() -> None:
     AutoConfig.register(RNNConfig.model_type, RNNConfig, exist_ok=True)
     AutoModel.register(RNNConfig, RNNModel, exist_ok=True)
     AutoModelForSequenceClassification.register(RNNConfig, RNNForSequenceClassification, exist_ok=True)
+    AutoModelForPreTraining.register(RNNConfig, RNNForPreTraining, exist_ok=True)
     AutoFeatureExtractor.register(RNNConfig, SequenceVectorFeatureExtractor, exist_ok=True)
     if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         PIPELINE_REGISTRY.register_pipeline(

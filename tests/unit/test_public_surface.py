@@ -5,7 +5,13 @@ import json
 
 import pytest
 from processes import ROOT, run
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import transformers_rnn
@@ -37,6 +43,8 @@ ROOMS = [
     "adoption",
     "modeling_pretrained",
     "modeling_rnn",
+    "step_prediction",
+    "modeling_pretraining",
     "pretrained_embeddings",
     "embedding_training",
     "weight_averaging",
@@ -114,7 +122,9 @@ def test_the_public_names():
         "SequenceVectorFeatureExtractor",
         "SequenceClassificationPipeline",
     }
-    assert promised | {"RNNState", "StreamingClassifier", "train_tokenizer"} == set(transformers_rnn.__all__)
+    assert promised | {"RNNForPreTraining", "RNNState", "StreamingClassifier", "train_tokenizer"} == set(
+        transformers_rnn.__all__
+    )
     for name in transformers_rnn.__all__:
         assert getattr(transformers_rnn, name).__doc__
 
@@ -130,6 +140,7 @@ def test_the_tables_of_the_host():
     assert type(AutoModel.from_config(config)) is transformers_rnn.RNNModel
     auto = AutoModelForSequenceClassification.from_config(config)
     assert type(auto) is transformers_rnn.RNNForSequenceClassification
+    assert type(AutoModelForPreTraining.from_config(config)) is transformers_rnn.RNNForPreTraining
     _, task, _ = PIPELINE_REGISTRY.check_task("sequence-classification")
     assert task["impl"] is transformers_rnn.SequenceClassificationPipeline
     assert hasattr(AutoFeatureExtractor, "from_pretrained")
