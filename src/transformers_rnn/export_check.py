@@ -24,19 +24,20 @@ class ExportError(RuntimeError):
 
 
 @torch.no_grad()
-def check_batches(model: RNNForSequenceClassification, run: Run, seed: int = 0) -> float:
+def check_batches(model: RNNForSequenceClassification, run: Run, tolerance: float = TOLERANCE, seed: int = 0) -> float:
     """Compare logits on random batches: any number, lengths and padding on either side, which holds garbage.
 
     Args:
         model: In evaluation mode.
         run: Answers the inputs of the model, by name, with logits (B, L).
+        tolerance: The largest difference that is let pass.
         seed: Of the batches.
 
     Returns:
         The largest difference, in units of the largest logit (or 1).
 
     Raises:
-        ExportError: It is above 1e-5, or an answer has another shape or is no number.
+        ExportError: It is above the tolerance, or an answer has another shape or is no number.
     """
     generator, worst = np.random.default_rng(seed), 0.0
     for most, longest in _SIZES:
@@ -44,17 +45,20 @@ def check_batches(model: RNNForSequenceClassification, run: Run, seed: int = 0) 
         batch = random_batch(model.config, lengths, generator)
         found = run({name: value.numpy() for name, value in batch.items()})
         where = f"on a batch of lengths {lengths.tolist()}"
-        worst = max(worst, _difference(found, model(**batch).logits, where))
+        worst = max(worst, _difference(found, model(**batch).logits, tolerance, where))
     return worst
 
 
 @torch.no_grad()
-def check_streams(model: RNNForSequenceClassification, run: RunStream, seed: int = 0) -> float:
+def check_streams(
+    model: RNNForSequenceClassification, run: RunStream, tolerance: float = TOLERANCE, seed: int = 0
+) -> float:
     """Compare logits of streams that are read in pieces, some of them without a step.
 
     Args:
         model: Of one direction, in evaluation mode.
         run: Answers the inputs of the model and a state with logits (B, L) and the next state.
+        tolerance: As of `check_batches`.
         seed: Of the streams.
 
     Returns:
@@ -74,7 +78,7 @@ def check_streams(model: RNNForSequenceClassification, run: RunStream, seed: int
             own = expected.state
             found, theirs = run({name: value.numpy() for name, value in batch.items()}, theirs)
             where = f"on piece {piece} of streams, of lengths {lengths.tolist()}"
-            worst = max(worst, _difference(found, expected.logits, where))
+            worst = max(worst, _difference(found, expected.logits, tolerance, where))
     return worst
 
 
@@ -100,14 +104,14 @@ def random_batch(config: RNNConfig, lengths: NDArray[Any], generator: np.random.
     return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
-def _difference(found: NDArray[Any], expected: Tensor, where: str) -> float:
+def _difference(found: NDArray[Any], expected: Tensor, tolerance: float, where: str) -> float:
     wanted = expected.numpy()
     if found.shape != wanted.shape:
         raise ExportError(f"The exported model gives logits of shape {found.shape} {where}, not {wanted.shape}.")
     difference = float(np.abs(found - wanted).max() / max(1.0, float(np.abs(wanted).max())))
-    if not difference <= TOLERANCE:  # also where it is no number
+    if not difference <= tolerance:  # also where it is no number
         raise ExportError(
             f"The exported model gives other logits than the model {where}: they differ by {difference:.2g}, and "
-            f"{TOLERANCE:g} is allowed. Please report this with the model's config."
+            f"{tolerance:g} is allowed. Please report this with the model's config."
         )
     return difference

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Storage = Literal["float32", "float16", "bfloat16", "int8"]
+Storage = Literal["float32", "float16", "bfloat16", "int8", "int8_dynamic"]
 
 OPSET, IR_VERSION = 17, 9  # read by every ONNX Runtime since 1.14
+RUNTIME_DOMAIN = "com.microsoft"  # of ONNX Runtime's own operators
 _INT8 = 127  # symmetric: -128 is not used
+_INT8_STORAGE = ("int8", "int8_dynamic")
 
 
 class GraphBuilder:
@@ -19,7 +21,8 @@ class GraphBuilder:
 
     Args:
         storage: How weights are kept in the file. All but `"float32"` are widened in the graph: constants by the
-            runtime when it loads the file, rows of an embedding when they are taken.
+            runtime when it loads the file, rows of an embedding when they are taken. `"int8_dynamic"` is int8, and
+            what `GraphBuilder.int8` adds is computed with as it is.
 
     Raises:
         ImportError: onnx is not installed.
@@ -34,6 +37,7 @@ class GraphBuilder:
         require("onnx.numpy_helper")
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
+        self._constants: dict[Any, str] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._names = 0
@@ -55,9 +59,11 @@ class GraphBuilder:
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
         """Add numbers that are no weights; the same ones are kept once."""
         array = np.asarray(value, dtype=dtype)
-        name = f"constant_{array.dtype}_{'x'.join(map(str, array.shape))}_{array.tobytes().hex()}"
-        self._initializers.setdefault(name, self._onnx.numpy_helper.from_array(array, name))
-        return name
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self._new_name("constant")
+            self._initializers[self._constants[key]] = self._onnx.numpy_helper.from_array(array, self._constants[key])
+        return self._constants[key]
 
     def weight(self, name: str, value: Tensor) -> str:
         """Add a weight (..., columns), stored as chosen; int8 has one scale for each row."""
@@ -66,6 +72,13 @@ class GraphBuilder:
     def bias(self, name: str, value: Tensor) -> str:
         """Add a bias, which is too small to be worth rounding."""
         return self._keep(name, value.detach().to("cpu", torch.float32))
+
+    def int8(self, name: str, value: Tensor) -> list[str]:
+        """Add a weight (D, rows, columns) as ONNX Runtime reads it: (D, columns, rows), scales, zero points."""
+        numbers, scale = quantize_rows(value.detach().to("cpu", torch.float32))
+        scale = scale.squeeze(-1)
+        zeros = self.constant(np.zeros(scale.shape), np.int8)
+        return [self._keep(name, numbers.transpose(1, 2)), self._keep(f"{name}.scale", scale), zeros]
 
     def rows(self, name: str, value: Tensor, indices: str) -> str:
         """Take rows of a weight (V, F) by number; only what was taken is widened."""
@@ -86,14 +99,15 @@ class GraphBuilder:
         """The model, an `onnx.ModelProto`, checked by ONNX's own checker."""
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._initializers.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        operators = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME_DOMAIN, 1)]
+        model = helper.make_model(graph, opset_imports=operators, ir_version=IR_VERSION)
         helper.set_model_props(model, dict(notes))
         self._onnx.checker.check_model(model)
         return model
 
     def _stored(self, name: str, value: Tensor) -> list[str]:
         """The parts of which a weight is kept: the numbers and, for int8, the scale of each row."""
-        if self.storage == "int8":
+        if self.storage in _INT8_STORAGE:
             numbers, scale = quantize_rows(value)
             return [self._keep(name, numbers), self._keep(f"{name}.scale", scale)]
         return [self._keep(name, value.to(getattr(torch, self.storage)))]
@@ -148,7 +162,7 @@ def as_stored(value: Tensor, storage: Storage) -> Tensor:
     """What a float32 weight becomes by being stored so."""
     if storage == "float32" or value.ndim < 2:
         return value
-    if storage == "int8":
+    if storage in _INT8_STORAGE:
         numbers, scale = quantize_rows(value)
         return numbers * scale
     return value.to(getattr(torch, storage)).to(value.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .modeling_rnn import RNNForSequenceClassification
-from .onnx_builder import GraphBuilder, Storage
+from .onnx_builder import RUNTIME_DOMAIN, GraphBuilder, Storage
 from .recurrent_layers import RecurrentCell
 from .state import RNNState
 
@@ -40,8 +40,14 @@ def build_graph(model: RNNForSequenceClassification, with_state: bool = False, s
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: `with_state` for a model of both directions, or an unknown storage.
+        ValueError: `with_state` for a model of both directions, `"int8_dynamic"` for another cell than the LSTM, or an
+            unknown storage.
     """
+    if storage == "int8_dynamic" and model.config.cell_type != "lstm":
+        raise ValueError(
+            "ONNX Runtime computes an LSTM with int8 numbers, but has no such operator for a GRU or a plain RNN. Use "
+            "'int8': the file is as small, and computed with float32."
+        )
     if with_state and model.config.bidirectional:
         raise ValueError(
             "A bidirectional model cannot stream: its backward direction begins at the end of the sequence, which a "
@@ -125,12 +131,6 @@ class _ClassifierGraph:
         before = {name: self._by_layer(name) for name in memory} if self.streaming else {}
         for number, layer in enumerate(self.model.rnn.layers):
             cell: RecurrentCell = layer.cell  # type: ignore[assignment]
-            weights, recurrent, bias = _weights(cell)
-            read = [
-                graph.weight(f"layer_{number}.input", weights),
-                graph.weight(f"layer_{number}.recurrent", recurrent),
-                graph.bias(f"layer_{number}.bias", bias),
-            ]
             start = [before[name][number] for name in before]
             attributes: dict[str, Any] = {
                 "hidden_size": cell.hidden_size,
@@ -140,8 +140,7 @@ class _ClassifierGraph:
                 attributes["linear_before_reset"] = 1
             if cell.mode == "RNN_RELU":
                 attributes["activations"] = ["Relu"] * cell.num_directions
-            inputs = [states, *read, self.lengths, *start]
-            states, *ends = graph.add_many(_OPERATOR[cell.mode], inputs, 1 + len(memory), **attributes)
+            states, *ends = self._run_layer(f"layer_{number}", cell, states, start, attributes)
             states = self._join_directions(states, time=True)
             after.append(ends)
         if not self.streaming:
@@ -153,6 +152,22 @@ class _ClassifierGraph:
             self.present[name] = graph.add("Where", kept, joined, self.past[name])
         index = graph.constant(len(after) - 1)
         return states, graph.add("Gather", self.present["hidden"], index, axis=1)
+
+    def _run_layer(
+        self, name: str, cell: RecurrentCell, states: str, start: list[str], attributes: dict[str, Any]
+    ) -> list[str]:
+        """One operator: (T, B, F) -> states (T, D, B, H), hidden and, of an LSTM, cell (D, B, H)."""
+        graph, (weights, recurrent, bias) = self.graph, _weights(cell)
+        outputs, given = (3 if cell.mode == "LSTM" else 2), graph.bias(f"{name}.bias", bias)
+        if graph.storage == "int8_dynamic":
+            read, *read_scale = graph.int8(f"{name}.input", weights)
+            recall, *recall_scale = graph.int8(f"{name}.recurrent", recurrent)
+            absent = [""] * (2 - len(start) + 1)  # where nothing begins, and of peepholes
+            inputs = [states, read, recall, given, self.lengths, *start, *absent, *read_scale, *recall_scale]
+            return graph.add_many("DynamicQuantizeLSTM", inputs, outputs, domain=RUNTIME_DOMAIN, **attributes)
+        read, recall = graph.weight(f"{name}.input", weights), graph.weight(f"{name}.recurrent", recurrent)
+        inputs = [states, read, recall, given, self.lengths, *start]
+        return graph.add_many(_OPERATOR[cell.mode], inputs, outputs, **attributes)
 
     def _by_layer(self, name: str) -> list[str]:
         """A field (B, N, H) of the past as the (1, B, H) of each layer."""

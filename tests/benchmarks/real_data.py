@@ -44,7 +44,7 @@ class Loads:
     @cached_property
     def vectors(self) -> Load:
         """Japanese Vowels, 7 to 29 steps of 12 numbers, one layer."""
-        (series, labels), (test_series, _) = (self._vowels(part) for part in ("TRAIN", "TEST"))
+        (series, labels), (test_series, _) = (self.labelled_vowels(part) for part in ("TRAIN", "TEST"))
         extractor = SequenceVectorFeatureExtractor(feature_size=12).fit(series)
         sizes = self._sizes(input_size=12, hidden_size=64)
         return Load("Japanese Vowels", extractor, series, test_series, labels, **(sizes | {"input_size": 12}))
@@ -71,7 +71,8 @@ class Loads:
         text = (self.data / "sst2" / f"stsa.binary.{part}").read_text(encoding="latin-1")
         return self._some([(line[2:], int(line[0])) for line in text.split("\n") if line])
 
-    def _vowels(self, part: str) -> tuple[list[Any], list[int]]:
+    def labelled_vowels(self, part: str) -> tuple[list[Any], list[int]]:
+        """The series (T_i, 12) of a part and the numbers of their speakers, shuffled."""
         text = (self.data / "aeon_ts" / "JapaneseVowels" / f"JapaneseVowels_{part}.ts").read_text()
         lines = text.partition("@data")[2].split()
         cases = [line.rsplit(":", 1) for line in lines]

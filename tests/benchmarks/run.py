@@ -37,6 +37,8 @@ SECTIONS = (
     "streams",
     "early_answers",
     "long_sequences",
+    "quantized",
+    "torch_free",
 )
 HEAD = (
     "# Results\n\nWritten by `python tests/benchmarks/run.py --data DATA`, where DATA holds `imdb/`, `sst2/` and "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, RNNState
 from transformers_rnn.onnx_builder import as_stored
-from transformers_rnn.onnx_export import rounded
+from transformers_rnn.onnx_export import ROUGH, rounded
 from transformers_rnn.onnx_graph import PAST, PRESENT, build_graph
 
 TOLERANCE = 1e-5  # of the largest logit, or of 1
@@ -132,6 +132,20 @@ def test_fewer_bits_round_the_weights_and_nothing_else(storage):
         found = runtime.run(["logits"], feed(*case.padded("left")))[0]
         assert excess(found, case.call(*case.padded()).logits) > 1e-6, "something was rounded"
         assert excess(found, near.rnn and Case(near, case.sequences).call(*case.padded()).logits) <= TOLERANCE
+
+
+@torch.no_grad()
+def test_int8_activations_are_near_for_any_depth_and_direction():
+    """And their company matters, which is why nobody gets them without having asked."""
+    moved = 0.0
+    for bidirectional, layers, tokens in itertools.product([False, True], [1, 2], [False, True]):
+        case = random_case(("lstm", "tanh"), "concat", bidirectional, layers, tokens, seed=layers)
+        runtime = session_of(case.model, storage="int8_dynamic")
+        found = runtime.run(["logits"], feed(*case.padded("left")))[0]
+        assert excess(found, case.call(*case.padded()).logits) <= ROUGH
+        alone = [runtime.run(["logits"], feed(*Case(case.model, [one]).padded()))[0] for one in case.sequences]
+        moved = max(moved, np.abs(np.concatenate(alone) - found).max())
+    assert TOLERANCE < moved <= ROUGH
 
 
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3))

@@ -90,6 +90,7 @@ ROOMS = [
     "onnx_builder",
     "onnx_graph",
     "onnx_export",
+    "export_cost",
     "registration",
     "__init__",
 ]

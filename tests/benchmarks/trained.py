@@ -1,0 +1,68 @@
+"""Real classifiers, trained here by `train_classifier` with nothing chosen but the data, for what is done to them after."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from real_data import Loads
+
+from transformers_rnn import RNNForSequenceClassification
+from transformers_rnn.training import train_classifier
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A saved classifier and its test set.
+
+    Args:
+        name: Of the data and the cell.
+        directory: Where it was saved.
+        model: In evaluation mode.
+        reader: The tokenizer or the feature extractor.
+        train: The raw training items and their labels.
+        test: The raw test items and their labels.
+    """
+
+    name: str
+    directory: Path
+    model: RNNForSequenceClassification
+    reader: Any
+    train: tuple[list[Any], list[str]]
+    test: tuple[list[Any], list[str]]
+
+
+def train_sst2(loads: Loads, directory: Path) -> Trained:
+    """SST-2: 6,920 sentences, whole; the official parts."""
+    parts = {"train": "train", "validation": "dev", "test": "test"}
+    return _train(loads, "SST-2", directory, {name: _sentences(loads, part) for name, part in parts.items()})
+
+
+def train_vowels(loads: Loads, directory: Path, **choices: Any) -> Trained:
+    """Japanese Vowels: 270 utterances, the official test part; a fifth of the training part chooses the epoch."""
+    parts = {"train": loads.labelled_vowels("TRAIN"), "test": loads.labelled_vowels("TEST")}
+    named = {name: (items, [f"speaker {label + 1}" for label in labels]) for name, (items, labels) in parts.items()}
+    cell = choices.get("cell_type", "lstm").upper()
+    return _train(loads, f"Japanese Vowels, {cell}", directory, named, validation_size=0.2, **choices)
+
+
+def _train(
+    loads: Loads, name: str, directory: Path, parts: dict[str, tuple[list[Any], list[str]]], **choices: Any
+) -> Trained:
+    kind = "text" if isinstance(parts["train"][0][0], str) else "series"
+    data = DatasetDict({part: Dataset.from_dict({kind: rows, "label": ls}) for part, (rows, ls) in parts.items()})
+    quick = {"max_steps": 2, "hidden_size": 8} if loads.quick else {}
+    result = train_classifier(data, directory, disable_tqdm=True, log_level="error", **choices, **quick)
+    return Trained(name, directory, result.model, result.processing_class, parts["train"], parts["test"])
+
+
+def _sentences(loads: Loads, part: str) -> tuple[list[str], list[str]]:
+    text = (loads.data / "sst2" / f"stsa.binary.{part}").read_text(encoding="latin-1")
+    rows = [line.split(" ", 1) for line in text.splitlines()]
+    return [row[1] for row in rows], ["np"[int(row[0])] for row in rows]
+
+
+def accuracy(answers: list[dict[str, Any]], labels: list[str]) -> float:
+    """The share of right labels, in percent."""
+    return float(100 * np.mean([answer["label"] == label for answer, label in zip(answers, labels, strict=True)]))
