@@ -23,7 +23,8 @@ def answer_by_counting(data: LabelledData) -> dict[str, float]:
     rows = {name: split.with_format("numpy") for name, split in data.splits.items()}
     known = [rows[name] for name in ("train", "validation") if name in rows]
     read = _texts if data.reads_text else _statistics
-    x, y = sum((read(part) for part in known), []), np.concatenate([np.stack(part["labels"]) for part in known])
+    x = [each for part in known for each in read(part)]
+    y = np.concatenate([np.stack(part["labels"]) for part in known])
     x_test, y_test = read(rows["test"]), np.stack(rows["test"]["labels"])
     model = make_pipeline(_features(data, x), _head(data.problem_type)).fit(x, y)
     return _measure(data.problem_type, y_test, model.predict(x_test))

@@ -20,6 +20,7 @@ from data import SETS, DataSet
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.training import train_classifier
 
+RECIPES = ["baseline", "default", "best"]
 RESULTS = Path(__file__).parents[2] / "model_cards" / "results.jsonl"
 
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--recipes", nargs="+", choices=["baseline", "default", "best"], default=["baseline", "default"])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 1, 2, 3, 4])
     parser.add_argument("--output_dir", type=Path, default=Path("recipes"))
     parser.add_argument("--results", type=Path, default=RESULTS)

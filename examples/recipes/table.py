@@ -1,6 +1,6 @@
 """The table of all recipes, from the results of `run.py`, printed or put into the README.
 
-    python examples/recipes/table.py [--write]
+python examples/recipes/table.py [--write]
 """
 
 import json
