@@ -70,9 +70,7 @@ def _count_pairs(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, windo
     return counts + counts.T
 
 
-def _rows_of_ids(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, window: int
-) -> Iterator[NDArray[np.int64]]:
+def _rows_of_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, window: int) -> Iterator[NDArray[np.int64]]:
     """The ids of some texts after each other, -1 for what has no neighbours: special tokens, and between texts."""
     gap = [-1] * window
     remaining = iter(texts)

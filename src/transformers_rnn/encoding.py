@@ -9,6 +9,7 @@ import numpy as np
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
+from .cooccurrence import vectors_from_texts
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData
 from .recipe import Recipe, choose_recipe
@@ -48,6 +49,32 @@ def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, An
         **{"feature_size": data.feature_size, "max_length": recipe.max_length, **(options or {})}
     )
     return extractor.fit(row["input_features"] for row in train.with_format("numpy"))
+
+
+def choose_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:
+    """What the embedding starts from, as [`settle_vectors`] takes it.
+
+    Args:
+        given: `"recipe"`: the recipe decides; `"texts"`: the training texts, see [`vectors_from_texts`]; anything
+            else stays as it is.
+        data: The splits.
+        recipe: Its choices.
+        input_size: F, if it is decided.
+
+    Raises:
+        ValueError: `"texts"` for data that has none.
+    """
+    if isinstance(given, str) and given == "recipe":
+        given = recipe.pretrained_vectors
+    if not (isinstance(given, str) and given == "texts"):
+        return given
+    if not data.reads_text:
+        raise ValueError(
+            "pretrained_vectors='texts' makes vectors of training texts, but this data is sequences of vectors. Leave "
+            "it out."
+        )
+    width = recipe.config["input_size"] if input_size is None else input_size
+    return partial(vectors_from_texts, _texts(data.splits["train"]), dimensions=width)
 
 
 def encode(split: Split, processor: Any) -> Split:

@@ -34,8 +34,8 @@ class PretrainedVectors:
 
     Args:
         table: The vectors (V, F), float32; the row of the padding token is zero.
-        found: Which tokens (V,) have a vector in the source. The other rows are drawn from a normal distribution with
-            the mean and deviation of the found rows, feature by feature.
+        found: Which tokens (V,) have a vector in the source. The other rows are random, with the mean and deviation
+            of the found rows, feature by feature, or those of an embedding that starts at random.
         source: What the vectors were made from, in words.
     """
 

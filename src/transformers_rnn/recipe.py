@@ -10,6 +10,7 @@ import numpy as np
 LONGEST_TEXT = 400  # tokens; back-propagation through more costs much and teaches little
 LONGEST_SERIES = 1000  # steps
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
+TELLING = 100_000  # words; in fewer, which words stand near each other says little
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
 
 
@@ -20,6 +21,7 @@ class Recipe:
     Args:
         tokenizer: Arguments of `train_tokenizer`; empty for vectors.
         max_length: T at which sequences are truncated; `None`: never.
+        pretrained_vectors: What the embedding starts from: `"texts"` or `None`.
         config: Fields of [`RNNConfig`].
         arguments: Fields of the host's `TrainingArguments`.
         patience: Evaluations without improvement until training stops.
@@ -30,6 +32,7 @@ class Recipe:
     patience: int
     tokenizer: dict[str, Any] = field(default_factory=dict)
     max_length: int | None = None
+    pretrained_vectors: str | None = None
 
 
 def choose_recipe(
@@ -90,7 +93,8 @@ def choose_recipe(
     }
     longest = LONGEST_TEXT if reads_text else LONGEST_SERIES
     cut = longest if reads_text or (lengths is not None and max(lengths, default=0) > longest) else None
-    return Recipe(config, arguments, max(3, epochs // 4), tokenizer, cut)
+    vectors = "texts" if tokenizer.get("level") == "word" and _count_words(texts or (), rows) >= TELLING else None
+    return Recipe(config, arguments, max(3, epochs // 4), tokenizer, cut, vectors)
 
 
 def _fewest_epochs(problem_type: str, tokenizer: Mapping[str, Any]) -> int:
@@ -121,6 +125,11 @@ def _choose_tokenizer(texts: Sequence[str], rows: int) -> dict[str, Any]:
         return {"level": "char", "lowercase": False, "min_frequency": 1, "vocab_size": 5_000}
     # A word must come twice, so that [UNK] is met in training as well; a few texts have no word to lose.
     return {"level": "word", "lowercase": True, "min_frequency": 2 if rows >= 200 else 1, "vocab_size": 30_000}
+
+
+def _count_words(texts: Sequence[str], rows: int) -> float:
+    """About how many words all training texts have."""
+    return rows * sum(len(text.split()) for text in texts) / max(1, len(texts))
 
 
 def settle_strategies(arguments: Mapping[str, Any], given: Mapping[str, Any], validates: bool) -> dict[str, Any]:

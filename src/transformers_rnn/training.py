@@ -32,7 +32,7 @@ from .checkpoints import (
 )
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining, settle_start
-from .encoding import encode, learn_processor, recipe_for
+from .encoding import choose_vectors, encode, learn_processor, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
@@ -78,7 +78,7 @@ def train_classifier(
     class_weights: str | Sequence[float] | None = None,
     pos_weight: str | Sequence[float] | None = None,
     early_stopping_patience: int | None = None,
-    pretrained_vectors: Any = None,
+    pretrained_vectors: Any = "recipe",
     embedding_training: EmbeddingTraining = "tuned",
     weight_averaging: float | None = None,
     layerwise_lr_decay: float = 1.0,
@@ -109,8 +109,9 @@ def train_classifier(
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
         early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
-        pretrained_vectors: What the embedding starts from: a file of word vectors, the directory or name of any model
-            of the host, or whatever else [`settle_vectors`] takes; `input_size` follows them if it is not given.
+        pretrained_vectors: What the embedding starts from: `"texts"`, the neighbourhoods of the training texts (see
+            [`vectors_from_texts`]); a file of word vectors, the directory or name of any model of the host, or
+            whatever else [`settle_vectors`] takes; `None`: random numbers. `input_size` follows if it is not given.
         embedding_training: `"tuned"`, `"frozen"`, or the share of all steps after which the embedding is trained.
         weight_averaging: Decay of a moving average of the weights that is evaluated and kept in their place, such as
             0.99 or 0.999, see [`WeightAveraging`]; `None`: there is none.
@@ -140,7 +141,9 @@ def train_classifier(
         raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
-    start = settle_start(pretrained_vectors, embedding_training, processor, config_fields.get("input_size"))
+    width = config_fields.get("input_size")
+    vectors = choose_vectors(pretrained_vectors, data, recipe, width)
+    start = settle_start(vectors, embedding_training, processor, width)
     config_fields |= start.config_fields
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
     config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})

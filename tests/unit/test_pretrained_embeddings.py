@@ -11,6 +11,8 @@ from transformers import BertConfig, BertModel
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, train_tokenizer
 from transformers_rnn.embedding_training import EmbeddingWarmup, place_vectors, settle_start
+from transformers_rnn.encoding import choose_vectors, learn_processor, recipe_for
+from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.pretrained_embeddings import (
     PretrainedVectors,
     settle_vectors,
@@ -85,6 +87,36 @@ def test_a_training_starts_from_them_and_says_so(glove, tmp_path):
     run = (tmp_path / "model" / "run.json").read_text()
     assert '"pretrained_vectors": "glove.txt: vectors of width 3 for 2 of 7 tokens"' in run
     assert '"embedding_training": "frozen"' in run
+
+
+def test_a_training_can_start_from_its_own_texts(tmp_path):
+    result = train_classifier(TABLE, tmp_path / "model", pretrained_vectors="texts", input_size=6, **TINY)
+    assert result.model.config.input_size == 6
+    run = (tmp_path / "model" / "run.json").read_text()
+    assert '"pretrained_vectors": "neighbours in the texts: vectors of width 6 for 4 of 7 tokens"' in run
+
+
+def test_the_recipe_starts_from_texts_that_say_enough(tmp_path):
+    table = {"text": ["a good film " * 700, "a bad film " * 700] * 30, "label": ["yes", "no"] * 30}
+    data = load_labelled_data(table)
+    recipe = recipe_for(data)
+    vectors = choose_vectors("recipe", data, recipe, None)(learn_processor(data, recipe))
+    assert vectors.table.shape[1] == recipe.config["input_size"]
+    assert choose_vectors(None, data, recipe, None) is None
+    assert choose_vectors("recipe", load_labelled_data(TABLE), recipe_for(load_labelled_data(TABLE)), None) is None
+
+
+def test_vectors_have_no_texts(tmp_path):
+    with refused(
+        "pretrained_vectors='texts' makes vectors of training texts, but this data is sequences of vectors. Leave it "
+        "out."
+    ):
+        train_classifier(
+            {"series": [np.ones((3, 2)), np.zeros((3, 2))] * 10, "label": ["yes", "no"] * 10},
+            tmp_path,
+            pretrained_vectors="texts",
+            **TINY,
+        )
 
 
 def test_refused_vectors(glove, tokenizer, tmp_path):

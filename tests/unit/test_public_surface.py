@@ -46,6 +46,7 @@ ROOMS = [
     "step_prediction",
     "modeling_pretraining",
     "pretrained_embeddings",
+    "cooccurrence",
     "embedding_training",
     "weight_averaging",
     "layerwise_training",
