@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 NOTHING = -1  # in place of an id before the first one
-_MULTIPLIER, _PRIME = 1_103_515_245, 2**31 - 1  # their product is below 2**62
+MULTIPLIER, PRIME = 1_103_515_245, 2**31 - 1  # their product is below 2**62
 
 
 def check_ngrams(config: Any) -> None:
@@ -66,7 +66,7 @@ class NgramEmbedding(nn.Embedding):
         for size in range(2, self.order + 1):
             number = torch.full_like(window[:, :length], size)
             for place in range(self.order - size, self.order):
-                number = (number * _MULTIPLIER + window[:, place : place + length] + 1) % _PRIME
+                number = (number * MULTIPLIER + window[:, place : place + length] + 1) % PRIME
             rows.append(number % self.num_embeddings)
         return super().forward(torch.stack(rows, dim=2)).flatten(2)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .modeling_rnn import RNNForSequenceClassification
+from .ngrams import MULTIPLIER, NOTHING, PRIME, NgramEmbedding
 from .onnx_builder import RUNTIME_DOMAIN, GraphBuilder, Storage
 from .recurrent_layers import RecurrentCell
 from .state import RNNState
@@ -19,6 +20,7 @@ _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN_TANH": (0,), "RNN_RELU": 
 _OPERATOR = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN", "RNN_RELU": "RNN"}
 
 PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
+_END = 2**63 - 1  # of a slice
 _REFUSED = -1  # a length that no runtime takes
 
 
@@ -88,7 +90,10 @@ class _ClassifierGraph:
         return graph.finish("transformers_rnn", notes)
 
     def _align(self, mask: str) -> None:
-        """Where each sequence truly is: `count` and `lengths` (B,), `index` (T, B) into time, `valid` (T, B)."""
+        """Where each sequence truly is: `count` and `lengths` (B,), `index` (T, B) into time, `valid` (T, B).
+
+        `steps` (B,) were read in all.
+        """
         graph = self.graph
         mask = graph.add("Transpose", graph.cast(mask, np.int32), perm=[1, 0])
         self.count = graph.add("ReduceSum", mask, graph.constant([0]), keepdims=0)
@@ -106,6 +111,9 @@ class _ClassifierGraph:
         time = graph.add("Unsqueeze", time, graph.constant([1]))
         self.index = graph.add("Mod", graph.add("Add", time, first), length)
         self.valid = graph.add("Less", graph.cast(time, np.int32), self.count)
+        self.steps = graph.cast(self.count, np.int64)
+        if self.streaming:
+            self.steps = self.present["steps"] = graph.add("Add", self.steps, self.past["steps"])
 
     def _embed(self, sequence: str) -> str:
         """Ids or vectors, aligned -> (T, B, F)."""
@@ -122,7 +130,38 @@ class _ClassifierGraph:
         negative = graph.add("Less", ids, graph.constant(0))
         ids = graph.add("Where", negative, graph.constant(config.vocab_size), ids)
         embedding: Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
-        return graph.rows("embedding", embedding, ids)
+        vectors = graph.rows("embedding", embedding, ids)
+        ngrams: NgramEmbedding | None = self.model.rnn.embeddings.ngrams
+        return vectors if ngrams is None else graph.add("Concat", vectors, *self._look_up(ngrams, ids), axis=2)
+
+    def _look_up(self, ngrams: NgramEmbedding, ids: str) -> list[str]:
+        """The vectors (T, B, W) of n-grams of each length, from aligned ids (T, B)."""
+        graph, before, axis = self.graph, ngrams.order - 1, self.graph.constant([0])
+        if self.streaming:
+            previous = graph.add("Transpose", self.past["previous_ids"], perm=[1, 0])
+        else:
+            batch = graph.add("Slice", graph.add("Shape", ids), graph.constant([1]), graph.constant([2]))
+            shape = graph.add("Concat", graph.constant([before]), batch, axis=0)
+            previous = graph.add("Expand", graph.constant(NOTHING), shape)
+        window = graph.add("Concat", previous, ids, axis=0)
+        if self.streaming:
+            index = graph.add(
+                "Add", graph.cast(self.count, np.int64), graph.constant([[one] for one in range(before)])
+            )
+            last = graph.add("GatherElements", window, index, axis=0)
+            self.present["previous_ids"] = graph.add("Transpose", last, perm=[1, 0])
+        shifted = graph.add("Add", window, graph.constant(1))
+        found = []
+        for size in range(2, ngrams.order + 1):
+            number = graph.constant(size)
+            for place in range(ngrams.order - size, ngrams.order):
+                end = graph.constant([place - before if place < before else _END])
+                token = graph.add("Slice", shifted, graph.constant([place]), end, axis)
+                number = graph.add("Add", graph.add("Mul", number, graph.constant(MULTIPLIER)), token)
+                number = graph.add("Mod", number, graph.constant(PRIME))
+            rows = graph.add("Mod", number, graph.constant(ngrams.num_embeddings))
+            found.append(graph.rows("ngrams", ngrams.weight, rows))
+        return found
 
     def _recur(self, states: str) -> tuple[str, str]:
         """All layers: (T, B, F) -> states (T, B, S) and the last output of each direction (B, S)."""
@@ -141,17 +180,40 @@ class _ClassifierGraph:
             if cell.mode == "RNN_RELU":
                 attributes["activations"] = ["Relu"] * cell.num_directions
             states, *ends = self._run_layer(f"layer_{number}", cell, states, start, attributes)
-            states = self._join_directions(states, time=True)
+            states = self._normalize(f"layer_{number}", layer.layer_norm, self._join_directions(states, time=True))
             after.append(ends)
         if not self.streaming:
-            return states, self._join_directions(after[-1][0], time=False)
+            last = self._join_directions(after[-1][0], time=False)
+            return states, self._ends(states) if self.config.layer_norm else last
         kept = graph.add("Unsqueeze", self.read, graph.constant([1, 2]))
         for name, parts in zip(memory, zip(*after, strict=True), strict=True):
             joined = graph.add("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
             joined = graph.add("Transpose", joined, perm=[1, 0, 2])
             self.present[name] = graph.add("Where", kept, joined, self.past[name])
-        index = graph.constant(len(after) - 1)
-        return states, graph.add("Gather", self.present["hidden"], index, axis=1)
+        last = graph.add("Gather", self.present["hidden"], graph.constant(len(after) - 1), axis=1)
+        if self.config.layer_norm:
+            last = self._normalize(f"layer_{len(after) - 1}", self.model.rnn.layers[-1].layer_norm, last)
+            nothing = graph.add("Equal", graph.add("Unsqueeze", self.steps, graph.constant([1])), graph.constant(0))
+            last = graph.add("Where", nothing, graph.constant(0, np.float32), last)
+        return states, last
+
+    def _normalize(self, name: str, norm: Any, states: str) -> str:
+        if norm is None:
+            return states
+        scale, shift = (self.graph.bias(f"{name}.norm.{part}", getattr(norm, part)) for part in ("weight", "bias"))
+        return self.graph.add("LayerNormalization", states, scale, shift, axis=-1, epsilon=norm.eps)
+
+    def _ends(self, states: str) -> str:
+        """The last output of each direction (B, S), from the states (T, B, S): the backward direction ends first."""
+        graph = self.graph
+        index = graph.add("Unsqueeze", graph.add("Sub", self.steps, graph.constant(1)), graph.constant([1]))
+        last = graph.add("GatherND", graph.add("Transpose", states, perm=[1, 0, 2]), index, batch_dims=1)
+        if not self.config.bidirectional:
+            return last
+        first = graph.add("Gather", states, graph.constant(0), axis=0)
+        half, end, axis = graph.constant([self.config.hidden_size]), graph.constant([_END]), graph.constant([1])
+        forward = graph.add("Slice", last, graph.constant([0]), half, axis)
+        return graph.add("Concat", forward, graph.add("Slice", first, half, end, axis), axis=1)
 
     def _run_layer(
         self, name: str, cell: RecurrentCell, states: str, start: list[str], attributes: dict[str, Any]
@@ -187,9 +249,7 @@ class _ClassifierGraph:
 
     def _pool(self, states: str, last: str) -> str:
         """(T, B, S) -> (B, P), and the fields of the present state that are not memory."""
-        graph, pooling = self.graph, self.config.pooling
-        steps = graph.cast(self.count, np.int64)
-        self.present["steps"] = steps = graph.add("Add", steps, self.past["steps"]) if self.streaming else steps
+        graph, pooling, steps = self.graph, self.config.pooling, self.steps
         parts = [last] if pooling in ("last", "concat") else []
         if pooling in ("mean", "concat"):
             parts.append(self._mean(states, steps))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
-_LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
+_BEGINNING = {"maximum": -np.inf, "attention_peak": -np.inf, "previous_ids": -1}  # all others begin at zero
 
 State = dict[str, NDArray[Any]]
 
@@ -75,5 +75,5 @@ def initial_state(inputs: Mapping[str, tuple[str, list[Any]]], size: int) -> Sta
     for name, (kind, shape) in inputs.items():
         if name.startswith(PAST):
             field = name.removeprefix(PAST)
-            state[field] = np.full((size, *shape[1:]), -np.inf if field in _LOWEST else 0, types[kind])
+            state[field] = np.full((size, *shape[1:]), _BEGINNING.get(field, 0), types[kind])
     return state

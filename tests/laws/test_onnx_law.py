@@ -78,7 +78,7 @@ def test_every_architecture(cell):
 
 
 @settings(max_examples=40)
-@given(case=cases(), data=st.data())
+@given(case=cases() | cases(layer_norm=True), data=st.data())
 @torch.no_grad()
 def test_padding_order_and_company_change_nothing(case, data):
     runtime = session_of(case.model)
@@ -90,7 +90,7 @@ def test_padding_order_and_company_change_nothing(case, data):
 
 
 @settings(max_examples=40)
-@given(case=cases(bidirectional=False), data=st.data())
+@given(case=cases(bidirectional=False) | cases(bidirectional=False, layer_norm=True), data=st.data())
 @torch.no_grad()
 def test_pieces_give_what_the_whole_gives(case, data):
     """Every row is cut at its own places, and some pieces have no step."""
@@ -115,8 +115,10 @@ def test_pieces_give_what_the_whole_gives(case, data):
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @torch.no_grad()
 def test_a_row_that_never_had_a_step_changes_nothing(cell):
-    for pooling in POOLINGS:
-        model = RNNForSequenceClassification(RNNConfig(cell_type=cell, pooling=pooling)).eval()
+    for pooling, layer_norm in itertools.product(POOLINGS, [False, True]):
+        model = RNNForSequenceClassification(RNNConfig(cell_type=cell, pooling=pooling, layer_norm=layer_norm)).eval()
+        if layer_norm:
+            torch.nn.init.normal_(model.rnn.layers[0].layer_norm.bias)
         runtime, state = session_of(model, with_state=True), RNNState.initial(model.config, 2)
         features, mask = torch.randn(2, 3, 10), torch.tensor([[0, 0, 0], [1, 1, 1]])
         expected = model(input_features=features, attention_mask=mask, state=state).logits

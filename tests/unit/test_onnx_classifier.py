@@ -27,7 +27,10 @@ PROBLEMS = {
 def model_of(**fields):
     torch.manual_seed(0)
     sizes = {"num_labels": 3, "cell_type": "lstm", "pooling": "attention", "bidirectional": True, "input_size": 5}
-    return RNNForSequenceClassification(RNNConfig(**{**sizes, **fields})).eval()
+    model = RNNForSequenceClassification(RNNConfig(**{**sizes, **fields})).eval()
+    if model.config.ngram_order > 1:  # they start at zero, which would hide mistakes
+        torch.nn.init.normal_(model.rnn.embeddings.ngrams.weight)
+    return model
 
 
 def texts(count=23):
@@ -128,8 +131,10 @@ def test_several_threads(tmp_path):
 
 @pytest.mark.parametrize("kind", ["text", "vectors"])
 def test_a_stream_ends_where_the_whole_does(tmp_path, kind):
-    _, classify = exported(tmp_path, kind, with_state=True, bidirectional=False, pooling="concat")
+    ngrams = {"ngram_order": 3, "ngram_buckets": 50, "ngram_width": 2} if kind == "text" else {}
+    pipe, classify = exported(tmp_path, kind, with_state=True, bidirectional=False, pooling="concat", **ngrams)
     whole = texts(1)[0] if kind == "text" else max(series(), key=len)[:9]
+    assert_same(classify([whole])[0], pipe([whole])[0])
     steps = classify.reader.read([whole])[0].tolist() if kind == "text" else whole
     stream = classify.stream()
     stream.push(steps[:1])
