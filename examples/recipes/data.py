@@ -152,16 +152,23 @@ def basic_motions(folder: Path) -> DataSet:
     return _archive(folder, "BasicMotions", _card("BasicMotions", "BasicMotions"))
 
 
-def spoken_digits(folder: Path, held_out: str | None = None) -> DataSet:
-    """Spoken digits as log-mel vectors; the official split, or one speaker held out."""
-    splits: dict[str, Columns] = {part: {"log_mels": [], "label": []} for part in ("train", "test")}
-    for digit, speaker, number, log_mels in _recordings(folder / "fsdd" / "recordings.tar.gz"):
+def spoken_digits(folder: Path, held_out: str | None = None, speeds: tuple[float, ...] = ()) -> DataSet:
+    """Spoken digits as log-mel vectors; the official split, or one speaker held out.
+
+    With `speeds` the training recordings are also played so many times as fast, which changes the voice, too (Ko et
+    al., 2015, "Audio augmentation for speech recognition"); the validation set is then every
+    tenth recording, as it is.
+    """
+    splits: dict[str, Columns] = {part: {"log_mels": [], "label": []} for part in ("train", "validation", "test")}
+    for digit, speaker, number, sound in _recordings(folder / "fsdd" / "recordings.tar.gz"):
         in_test = number < 5 if held_out is None else speaker == held_out
-        part = splits["test" if in_test else "train"]
-        part["log_mels"].append(log_mels)
-        part["label"].append(digit)
+        name = "test" if in_test else "validation" if speeds and number % 10 == 5 else "train"
+        for speed in (1.0, *speeds) if name == "train" else (1.0,):
+            splits[name]["log_mels"].append(_log_mels(sound, speed))
+            splits[name]["label"].append(digit)
     card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
-    return DataSet(splits, "accuracy", card, {"vector_column": "log_mels", "label_column": "label"})
+    options = {"vector_column": "log_mels", "label_column": "label"}
+    return DataSet({name: split for name, split in splits.items() if split["label"]}, "accuracy", card, options)
 
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -240,13 +247,21 @@ def _archive(folder: Path, name: str, card: dict[str, str]) -> DataSet:
 RATE, FRAME, STEP, FFT = 8_000, 200, 80, 256
 
 
-def _recordings(archive: Path) -> Iterator[tuple[str, str, int, np.ndarray]]:
-    """Digit, speaker, number and log-mels (T_i, 24) of each recording."""
-    bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slaney", norm="slaney")
+def _recordings(archive: Path) -> Iterator[tuple[str, str, int, torch.Tensor]]:
+    """Digit, speaker, number and sound of each recording."""
     with tarfile.open(archive) as files:
         sounds = {file.name: files.extractfile(file).read() for file in files if file.name.endswith(".wav")}
     for name, sound in sorted(sounds.items()):
-        samples = torch.from_numpy(wavfile.read(BytesIO(sound))[1].astype(np.float32) / 32_768)
-        power = torch.stft(samples, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True).abs() ** 2
         digit, speaker, number = Path(name).stem.split("_")
-        yield digit, speaker, int(number), np.log(np.maximum(power.T.numpy() @ bands, 1e-6)).astype(np.float32)
+        samples = wavfile.read(BytesIO(sound))[1].astype(np.float32) / 32_768
+        yield digit, speaker, int(number), torch.from_numpy(samples)
+
+
+def _log_mels(sound: torch.Tensor, speed: float) -> np.ndarray:
+    """(T_i, 24), less their own mean: the voice and the room are in it."""
+    bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slaney", norm="slaney")
+    if speed != 1:
+        sound = torch.nn.functional.interpolate(sound[None, None], scale_factor=1 / speed, mode="linear")[0, 0]
+    power = torch.stft(sound, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True).abs() ** 2
+    log_mels = np.log(np.maximum(power.T.numpy() @ bands, 1e-6)).astype(np.float32)
+    return log_mels - log_mels.mean(0)
