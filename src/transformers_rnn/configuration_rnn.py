@@ -46,6 +46,8 @@ class RNNConfig(PreTrainedConfig):
             Merity et al., 2018).
         token_dropout: Probability that in training a token of `input_ids` is read as the unknown token: "word dropout"
             (Iyyer et al., 2015; Dai & Le, 2015).
+        vocabulary_dropout: Probability that in training a token's whole vector is zero, wherever the token occurs in a
+            batch (Gal & Ghahramani, 2016; the "embedding dropout" of Merity et al., 2018).
         input_noise: In training, standard deviation of the normal noise ("jitter"; Um et al., 2017) on every number of
             `input_features`, which a feature extractor has scaled to 1.
         input_scale_noise: In training, standard deviation, around 1, of the factors on each sequence's features
@@ -101,6 +103,7 @@ class RNNConfig(PreTrainedConfig):
     variational_dropout: bool = False
     weight_dropout: float | int = 0.0
     token_dropout: float | int = 0.0
+    vocabulary_dropout: float | int = 0.0
     input_noise: float | int = 0.0
     input_scale_noise: float | int = 0.0
     time_warp: float | int = 0.0

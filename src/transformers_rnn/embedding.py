@@ -57,6 +57,11 @@ class SequenceEmbedding(nn.Module):
         except IndexError:
             _check_vocabulary(ids, table.num_embeddings)
             raise
+        if self.training and self.config.vocabulary_dropout:
+            left = nn.functional.dropout(
+                table.weight.new_ones(table.num_embeddings, 1), self.config.vocabulary_dropout
+            )
+            embedded = embedded * left[ids]
         return embedded if self.ngrams is None else torch.cat([embedded, self.ngrams(ids, previous_ids)], dim=-1)
 
     def carry(self, ids: Tensor, lengths: Tensor, previous_ids: Tensor | None) -> dict[str, Tensor]:

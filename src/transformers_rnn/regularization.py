@@ -13,10 +13,11 @@ _PROBABILITIES = {
     "classifier_dropout": "dropping a value",
     "weight_dropout": "dropping a recurrent weight",
     "token_dropout": "reading the unknown token in place of a token",
+    "vocabulary_dropout": "dropping a row of the embedding",
     "mask_time_prob": "masking a step",
     "mask_feature_prob": "masking a feature",
 }
-_OF_TOKENS: tuple[str, ...] = ("token_dropout",)
+_OF_TOKENS: tuple[str, ...] = ("token_dropout", "vocabulary_dropout")
 _OF_VECTORS = ("input_noise", "input_scale_noise", "time_warp", "mask_time_prob", "mask_feature_prob")
 
 

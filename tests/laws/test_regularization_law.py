@@ -13,7 +13,7 @@ from transformers_rnn.recurrent_layers import RecurrentCell
 
 TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": PAD}
 UNK = 1
-TOKEN_NOISE = [{"token_dropout": 0.5, "unk_token_id": UNK}]
+TOKEN_NOISE = [{"token_dropout": 0.5, "unk_token_id": UNK}, {"vocabulary_dropout": 0.5}]
 VECTOR_NOISE = [
     {"input_noise": 0.5},
     {"input_scale_noise": 0.5},
@@ -115,6 +115,23 @@ def test_token_dropout_hides_no_wrong_id():
     model = built({**TOKENS, "token_dropout": 0.99, "unk_token_id": UNK}).train()
     with pytest.raises(ValueError, match=r"must be from 0 to 10 \(the vocabulary of this model\), got 99"):
         model(input_ids=torch.full((1, 2), 99))
+
+
+def test_vocabulary_dropout_drops_tokens_wherever_they_occur_and_scales_the_others():
+    fields, share, found = {**TOKENS, "vocabulary_dropout": 0.4}, [], []
+    model, batch = built(fields).train(), batch_of(fields, size=40)
+    ids, real = batch["input_ids"], batch["attention_mask"] == 1
+    whole = model.get_input_embeddings()(ids).detach()
+    for _ in range(300):
+        read = model.rnn(**batch, output_hidden_states=True).hidden_states[0].detach()
+        dropped = {int(token) for token in ids[real & (read == 0).all(dim=2)]}
+        expected = whole / 0.6
+        expected[torch.isin(ids, torch.tensor(sorted(dropped), dtype=torch.long))] = 0
+        torch.testing.assert_close(read[real], expected[real])
+        share.append(len(dropped) / len(ids[real].unique()))
+        found.append(frozenset(dropped))
+    assert abs(sum(share) / 300 - 0.4) < 0.04
+    assert len(set(found)) > 50, "each batch has its own"
 
 
 def test_jitter_and_scaling_have_the_deviation_asked_for():

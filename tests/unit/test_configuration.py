@@ -28,6 +28,7 @@ DEFAULTS = {
     "variational_dropout": False,
     "weight_dropout": 0.0,
     "token_dropout": 0.0,
+    "vocabulary_dropout": 0.0,
     "input_noise": 0.0,
     "input_scale_noise": 0.0,
     "time_warp": 0.0,

@@ -19,6 +19,7 @@ UNKNOWN = (
     [
         ("weight_dropout", "dropping a recurrent weight"),
         ("token_dropout", "reading the unknown token in place of a token"),
+        ("vocabulary_dropout", "dropping a row of the embedding"),
         ("mask_time_prob", "masking a step"),
         ("mask_feature_prob", "masking a feature"),
     ],
@@ -29,7 +30,7 @@ def test_probabilities_out_of_range(name, meaning, value):
         RNNConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["token_dropout"])
+@pytest.mark.parametrize("name", ["token_dropout", "vocabulary_dropout"])
 def test_noise_on_tokens_is_not_for_vectors(name):
     message = (
         f"{name}=0.1 belongs to a model of tokens, but vocab_size is None: the model reads vectors. Leave it out."
