@@ -92,6 +92,7 @@ ROOMS = [
     "onnx_graph",
     "onnx_export",
     "export_cost",
+    "torch_export",
     "registration",
     "__init__",
 ]
