@@ -34,8 +34,8 @@ def section(loads: Loads) -> Section:
     result = Section("Fewer bits", INTRO)
     with tempfile.TemporaryDirectory() as home:
         for index, train in enumerate((train_sst2, train_vowels, _train_gru)):
-            trained = train(loads, Path(home) / str(index))
-            directories = _export(trained, Path(home) / f"{index}-exported")
+            trained = train(loads)
+            directories = _export(trained, Path(home) / str(index))
             files = {name: directory / FILE for name, directory in directories.items()}
             costs = compare_cost(trained.model.config, files)
             right = {name: _accuracy(trained, directory) for name, directory in directories.items()}
@@ -44,8 +44,8 @@ def section(loads: Loads) -> Section:
     return result
 
 
-def _train_gru(loads: Loads, directory: Path) -> Trained:
-    return train_vowels(loads, directory, cell_type="gru")
+def _train_gru(loads: Loads) -> Trained:
+    return train_vowels(loads, cell_type="gru")
 
 
 def _export(trained: Trained, home: Path) -> dict[str, Path]:

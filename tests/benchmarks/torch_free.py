@@ -105,7 +105,7 @@ class Measured:
 def section(loads: Loads) -> Section:
     """Every contender in its own processes, in turn."""
     with tempfile.TemporaryDirectory() as home:
-        trained = train_sst2(loads, Path(home) / "model")
+        trained = train_sst2(loads)
         paths = _prepare(trained, Path(home))
         found = _measure(paths, trained, loads)
     rows = [

@@ -1,6 +1,9 @@
 """Real classifiers, trained here by `train_classifier` with nothing chosen but the data, for what is done to them after."""
 
+import atexit
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +36,35 @@ class Trained:
     test: tuple[list[Any], list[str]]
 
 
-def train_sst2(loads: Loads, directory: Path) -> Trained:
+@cache  # two sections ask for it
+def train_sst2(loads: Loads) -> Trained:
     """SST-2: 6,920 sentences, whole; the official parts."""
     parts = {"train": "train", "validation": "dev", "test": "test"}
-    return _train(loads, "SST-2", directory, {name: _sentences(loads, part) for name, part in parts.items()})
+    return _train(loads, "SST-2", {name: _sentences(loads, part) for name, part in parts.items()})
 
 
-def train_vowels(loads: Loads, directory: Path, **choices: Any) -> Trained:
+def train_vowels(loads: Loads, **choices: Any) -> Trained:
     """Japanese Vowels: 270 utterances, the official test part; a fifth of the training part chooses the epoch."""
     parts = {"train": loads.labelled_vowels("TRAIN"), "test": loads.labelled_vowels("TEST")}
     named = {name: (items, [f"speaker {label + 1}" for label in labels]) for name, (items, labels) in parts.items()}
     cell = choices.get("cell_type", "lstm").upper()
-    return _train(loads, f"Japanese Vowels, {cell}", directory, named, validation_size=0.2, **choices)
+    return _train(loads, f"Japanese Vowels, {cell}", named, validation_size=0.2, **choices)
 
 
-def _train(
-    loads: Loads, name: str, directory: Path, parts: dict[str, tuple[list[Any], list[str]]], **choices: Any
-) -> Trained:
+def _train(loads: Loads, name: str, parts: dict[str, tuple[list[Any], list[str]]], **choices: Any) -> Trained:
+    directory = Path(tempfile.mkdtemp(dir=_home()))
     kind = "text" if isinstance(parts["train"][0][0], str) else "series"
     data = DatasetDict({part: Dataset.from_dict({kind: rows, "label": ls}) for part, (rows, ls) in parts.items()})
     quick = {"max_steps": 2, "hidden_size": 8} if loads.quick else {}
     result = train_classifier(data, directory, disable_tqdm=True, log_level="error", **choices, **quick)
     return Trained(name, directory, result.model, result.processing_class, parts["train"], parts["test"])
+
+
+@cache
+def _home() -> str:
+    home = tempfile.TemporaryDirectory()
+    atexit.register(home.cleanup)
+    return home.name
 
 
 def _sentences(loads: Loads, part: str) -> tuple[list[str], list[str]]:
