@@ -47,7 +47,16 @@ class RNNPreTrainedModel(PreTrainedModel):
 
         The host leaves them in the file's memory map, at odd addresses, where products get other last bits than they
         had in the saved model. See `PreTrainedModel.from_pretrained` for the arguments.
+
+        Raises:
+            ValueError: A `quantization_config`: it would have next to no effect.
         """
+        if kwargs.get("quantization_config") is not None:
+            raise ValueError(
+                "quantization_config has no effect on recurrent models: the library's quantizers replace linear "
+                "layers, but nearly all weights are in the recurrent cells and the embedding, and would stay as they "
+                'are. Pass dtype=torch.bfloat16 for half the size, or export_onnx(..., quantize="int8") for a quarter.'
+            )
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for parameter in model.parameters():

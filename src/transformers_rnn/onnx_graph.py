@@ -169,7 +169,7 @@ class _ClassifierGraph:
         memory = ["hidden", "cell"][: 2 if self.config.cell_type == "lstm" else 1]
         before = {name: self._by_layer(name) for name in memory} if self.streaming else {}
         for number, layer in enumerate(self.model.rnn.layers):
-            cell: RecurrentCell = layer.cell  # type: ignore[assignment]
+            cell: RecurrentCell = layer.plain_cell  # type: ignore[assignment]
             start = [before[name][number] for name in before]
             attributes: dict[str, Any] = {
                 "hidden_size": cell.hidden_size,

@@ -50,7 +50,50 @@ class RecurrentCell(nn.RNNBase):
                 each[1] = nn.functional.dropout(each[1], self.weight_dropout)
         return weights
 
-    def forward(self, inputs: Tensor, memory: Memory | None, weights: Weights) -> tuple[Tensor, Memory]:
+    def forward(
+        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
+    ) -> tuple[Tensor, Memory | None]:
+        """Read aligned sequences (B, T, F) -> states (B, T, S), and the memory if it is wanted or costs nothing.
+
+        All use of the weights is in here, so that what puts others in their place for the time of a call (adapters,
+        parametrizations) is not passed by.
+        """
+        weights = self.weights_for_batch()
+        if torch.compiler.is_compiling():
+            return self._run_traced(inputs, alignment, initial, weights)
+        by_steps = self._by_steps(inputs, alignment)
+        if alignment.full and not by_steps:
+            return self.run_full(inputs, initial, weights)
+        if inputs.is_cuda and initial is None:
+            return self._run_packed(inputs, alignment, weights)
+        read = [inputs, alignment.reverse(inputs)] if self.bidirectional else [inputs]
+        cells: list[Tensor | None] = []
+        if by_steps:
+            states = self.run_by_steps(read, initial, weights)
+        else:
+            parts = zip(read, weights, strict=True)
+            runs = [self._run_direction(*part, alignment, initial, keep_memory) for part in parts]
+            states, cells = [each for each, _ in runs], [cell for _, cell in runs]
+        memory = None
+        if keep_memory:
+            hidden = torch.stack([alignment.take_last(each) for each in states], dim=1)
+            if initial is not None:  # a row without a step keeps what it had
+                hidden = torch.where(alignment.lengths[:, None, None] > 0, hidden, initial[0])
+            kept = [cell for cell in cells if cell is not None]
+            memory = hidden, torch.stack(kept, dim=1) if kept else None
+        states[1:] = [alignment.reverse(each) for each in states[1:]]
+        return torch.cat(states, dim=-1) if len(states) > 1 else states[0], memory
+
+    def _by_steps(self, inputs: Tensor, alignment: Alignment) -> bool:
+        """Whether our own steps are the fast way: for gradients on a CPU, where torch has no fused kernel.
+
+        One direction over full sequences is the textbook's model, to the last bit: it stays with torch.
+        """
+        textbook = alignment.full and not self.bidirectional
+        learning = self.training and torch.is_grad_enabled() and inputs.device.type == "cpu"
+        return learning and self.mode != "LSTM" and not textbook
+
+    def run_full(self, inputs: Tensor, memory: Memory | None, weights: Weights) -> tuple[Tensor, Memory]:
         """Run both directions over full sequences: (B, T, F) -> (B, T, S), memory (B, D, H)."""
         start = self.torch_memory(memory, inputs, self.num_directions)
         options = (True, 1, 0.0, self.training, self.bidirectional, True)
@@ -110,6 +153,51 @@ class RecurrentCell(nn.RNNBase):
         """D."""
         return 2 if self.bidirectional else 1
 
+    def _run_traced(
+        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, weights: Weights
+    ) -> tuple[Tensor, Memory]:
+        before = None if initial is None else tuple(part[:, 0] for part in initial if part is not None)
+        states, memory = run_traced(self.mode, weights[0], inputs, alignment.valid, before)
+        outputs = [(states, memory)]
+        if self.bidirectional:
+            states, memory = run_traced(self.mode, weights[1], alignment.reverse(inputs), alignment.valid, None)
+            outputs.append((alignment.reverse(states), memory))
+        parts = [torch.stack(part, dim=1) for part in zip(*(memory for _, memory in outputs), strict=True)]
+        return torch.cat([states for states, _ in outputs], dim=-1), (parts[0], parts[1] if len(parts) > 1 else None)
+
+    def _run_packed(self, inputs: Tensor, alignment: Alignment, weights: Weights) -> tuple[Tensor, Memory]:
+        packed = pack_padded_sequence(inputs, alignment.lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed_states, memory = self.run_packed(packed, weights)
+        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=inputs.shape[1])
+        return states, memory
+
+    def _run_direction(
+        self,
+        inputs: Tensor,
+        weights: list[Tensor],
+        alignment: Alignment,
+        initial: Memory | None,
+        keep_memory: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run one direction over right padding -> states (B, T, H) and, if wanted, the cell (B, H)."""
+        if keep_memory and self.mode == "LSTM":
+            inputs, weight = self._hold_cell(inputs, weights[0], alignment)
+            weights = [weight, *weights[1:]]
+        states, cell = self.run_direction(inputs, initial, weights)
+        return states, cell if keep_memory else None
+
+    def _hold_cell(self, inputs: Tensor, weight: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
+        """Make an LSTM keep its cell through the padding, exactly.
+
+        One more input, 1 on padding, closes the input gate (i = 0) and opens the forget gate (f = 1), so that
+        c_t = f * c_{t-1} + i * g = c_{t-1}, and the cell after the padding is the cell after the last real step.
+        """
+        size = self.hidden_size
+        column = weight.new_zeros(4 * size, 1)
+        column[:size], column[size : 2 * size] = -_CLOSED, _CLOSED
+        on_padding = (~alignment.valid)[:, :, None].to(inputs.dtype)
+        return torch.cat([inputs, on_padding], dim=2), torch.cat([weight, column], dim=1)
+
 
 class RecurrentLayer(GradientCheckpointingLayer):
     """One recurrent layer, in one or both directions, that sees nothing but real steps."""
@@ -147,7 +235,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
             need them.
         """
         before = None if hidden is None else (hidden, cell)
-        states, memory = self._run(inputs, alignment, before, keep_memory)
+        states, memory = self.cell(inputs, alignment, before, keep_memory)
         if self.layer_norm is not None:  # of what is read on; the memory is as the cell left it
             states = self.layer_norm(states)
         hidden, cell = memory if keep_memory and memory is not None else (None, None)
@@ -159,88 +247,19 @@ class RecurrentLayer(GradientCheckpointingLayer):
             return hidden[:, 0]
         return self.layer_norm(hidden[:, 0]).masked_fill((steps == 0)[:, None], 0.0)  # type: ignore[no-any-return]
 
-    def _run(
-        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, keep_memory: bool
-    ) -> tuple[Tensor, Memory | None]:
-        weights = self.cell.weights_for_batch()
-        if torch.compiler.is_compiling():
-            return self._run_traced(inputs, alignment, initial, weights)
-        by_steps = self._by_steps(inputs, alignment)
-        if alignment.full and not by_steps:
-            return self.cell(inputs, initial, weights)  # type: ignore[no-any-return]
-        if inputs.is_cuda and initial is None:
-            return self._run_packed(inputs, alignment, weights)
-        read = [inputs, alignment.reverse(inputs)] if self.cell.bidirectional else [inputs]
-        cells: list[Tensor | None] = []
-        if by_steps:
-            states = self.cell.run_by_steps(read, initial, weights)
-        else:
-            parts = zip(read, weights, strict=True)
-            runs = [self._run_direction(*part, alignment, initial, keep_memory) for part in parts]
-            states, cells = [each for each, _ in runs], [cell for _, cell in runs]
-        memory = None
-        if keep_memory:
-            hidden = torch.stack([alignment.take_last(each) for each in states], dim=1)
-            if initial is not None:  # a row without a step keeps what it had
-                hidden = torch.where(alignment.lengths[:, None, None] > 0, hidden, initial[0])
-            kept = [cell for cell in cells if cell is not None]
-            memory = hidden, torch.stack(kept, dim=1) if kept else None
-        states[1:] = [alignment.reverse(each) for each in states[1:]]
-        return torch.cat(states, dim=-1) if len(states) > 1 else states[0], memory
+    @property
+    def plain_cell(self) -> RecurrentCell:
+        """The cell, for what uses its weights as they are.
 
-    def _by_steps(self, inputs: Tensor, alignment: Alignment) -> bool:
-        """Whether our own steps are the fast way: for gradients on a CPU, where torch has no fused kernel.
-
-        One direction over full sequences is the textbook's model, to the last bit: it stays with torch.
+        Raises:
+            ValueError: Adapters stand on its weights.
         """
-        textbook = alignment.full and not self.cell.bidirectional
-        learning = self.training and torch.is_grad_enabled() and inputs.device.type == "cpu"
-        return learning and self.cell.mode != "LSTM" and not textbook
-
-    def _run_traced(
-        self, inputs: Tensor, alignment: Alignment, initial: Memory | None, weights: Weights
-    ) -> tuple[Tensor, Memory]:
-        before = None if initial is None else tuple(part[:, 0] for part in initial if part is not None)
-        states, memory = run_traced(self.cell.mode, weights[0], inputs, alignment.valid, before)
-        outputs = [(states, memory)]
-        if self.cell.bidirectional:
-            states, memory = run_traced(self.cell.mode, weights[1], alignment.reverse(inputs), alignment.valid, None)
-            outputs.append((alignment.reverse(states), memory))
-        parts = [torch.stack(part, dim=1) for part in zip(*(memory for _, memory in outputs), strict=True)]
-        return torch.cat([states for states, _ in outputs], dim=-1), (parts[0], parts[1] if len(parts) > 1 else None)
-
-    def _run_packed(self, inputs: Tensor, alignment: Alignment, weights: Weights) -> tuple[Tensor, Memory]:
-        packed = pack_padded_sequence(inputs, alignment.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        packed_states, memory = self.cell.run_packed(packed, weights)
-        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=inputs.shape[1])
-        return states, memory
-
-    def _run_direction(
-        self,
-        inputs: Tensor,
-        weights: list[Tensor],
-        alignment: Alignment,
-        initial: Memory | None,
-        keep_memory: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Run one direction over right padding -> states (B, T, H) and, if wanted, the cell (B, H)."""
-        if keep_memory and self.cell.mode == "LSTM":
-            inputs, weight = self._hold_cell(inputs, weights[0], alignment)
-            weights = [weight, *weights[1:]]
-        states, cell = self.cell.run_direction(inputs, initial, weights)
-        return states, cell if keep_memory else None
-
-    def _hold_cell(self, inputs: Tensor, weight: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
-        """Make an LSTM keep its cell through the padding, exactly.
-
-        One more input, 1 on padding, closes the input gate (i = 0) and opens the forget gate (f = 1), so that
-        c_t = f * c_{t-1} + i * g = c_{t-1}, and the cell after the padding is the cell after the last real step.
-        """
-        size = self.cell.hidden_size
-        column = weight.new_zeros(4 * size, 1)
-        column[:size], column[size : 2 * size] = -_CLOSED, _CLOSED
-        on_padding = (~alignment.valid)[:, :, None].to(inputs.dtype)
-        return torch.cat([inputs, on_padding], dim=2), torch.cat([weight, column], dim=1)
+        if not isinstance(self.cell, RecurrentCell):
+            raise ValueError(
+                f"Streams step by step and export need the recurrent weights themselves, but a "
+                f"{type(self.cell).__name__} stands on them. Merge the adapters first: model.merge_and_unload()."
+            )
+        return self.cell
 
 
 def _flat(weights: Weights) -> list[Tensor]:

@@ -103,7 +103,7 @@ class StreamReader:
         found: list[tuple[Tensor, Tensor]] = []  # where it goes, and what: written when nothing can fail any more
         for index, layer in enumerate(model.rnn.layers):
             before = [part[:, index] for part in memory]  # type: ignore[index]
-            after = _run_cell(layer.cell, hidden, before)
+            after = _run_cell(layer.plain_cell, hidden, before)
             hidden = after[0] if layer.layer_norm is None else layer.layer_norm(after[0])  # type: ignore[operator]
             found.extend(zip(before, after, strict=True))
         pooled, carried = model.rnn.pooling(hidden[:, None], None, self._one, hidden, state)

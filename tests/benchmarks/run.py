@@ -30,6 +30,7 @@ SECTIONS = (
     "padding_share",
     "onnx_runtime",
     "pipelines",
+    "compiled",
     "serving",
     "encoders",
     "cost",

@@ -258,3 +258,12 @@ def test_the_old_name_of_checkpointing_warns():
     with pytest.warns(FutureWarning, match="`gradient_checkpointing_enable` is deprecated"):
         model.gradient_checkpointing_enable()
     assert model.is_activation_checkpointing
+
+
+def test_loading_in_fewer_bits_is_refused(tmp_path):
+    RNNForSequenceClassification(RNNConfig()).save_pretrained(tmp_path)
+    message = r"^quantization_config has no effect on recurrent models: .* or export_onnx\(.*\) for a quarter\.$"
+    with pytest.raises(ValueError, match=message):
+        AutoModelForSequenceClassification.from_pretrained(
+            tmp_path, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}
+        )
