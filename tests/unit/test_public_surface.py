@@ -42,6 +42,7 @@ ROOMS = [
     "modeling_rnn",
     "step_prediction",
     "modeling_pretraining",
+    "pretrained_trunk",
     "pretrained_embeddings",
     "embedding_training",
     "weight_averaging",
@@ -53,6 +54,7 @@ ROOMS = [
     "label_encoding",
     "data_splitting",
     "table_reading",
+    "unlabelled_data",
     "data_report",
     "data_streaming",
     "labelled_data",
@@ -83,6 +85,7 @@ ROOMS = [
     "evaluation",
     "run_report",
     "training",
+    "pretraining",
     "registration",
     "__init__",
 ]
