@@ -107,6 +107,7 @@ class ModelArguments:
     embedding_dropout: float | None = told("Probability, on what the first layer reads.")
     hidden_dropout: float | None = told("Probability, between stacked layers.")
     classifier_dropout: float | None = told("Probability, on the pooled states.")
+    pretrained_model: str | None = told("Directory of a pretrained model to start from, see examples/pretrain.py.")
     level: str | None = told("Tokens are words (word), characters (char) or byte-level pieces (bpe).")
     vocab_size: int | None = told("Most tokens to keep.")
     min_frequency: int | None = told("How often a token must come to be kept.")

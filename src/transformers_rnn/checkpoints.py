@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from safetensors.torch import load_model
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 STATE = "trainer_state.json"  # the host writes it last
@@ -68,6 +69,34 @@ def describe_run(config: Any, arguments: TrainingArguments, data: str, **others:
     fields = {name: value for name, value in config.to_dict().items() if name != "transformers_version"}
     chosen = {name: value for name, value in arguments.to_dict().items() if not name.startswith(_INCIDENTAL)}
     return json.loads(json.dumps({"data": data, **others, **chosen, **fields}, default=str))  # type: ignore[no-any-return]
+
+
+def train_or_resume(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resume: bool) -> None:
+    """Train, from the last whole checkpoint of the same run if there is one; the best model is in the trainer then.
+
+    Args:
+        trainer: Of the host; `args.output_dir` is where checkpoints are.
+        run: What decides the weights at the end, see [`describe_run`].
+        patience: Evaluations without improvement until training stops; `None`: it does not.
+        resume: Whether to go on from checkpoints; `False` removes them.
+
+    Raises:
+        ValueError: Checkpoints of another run, with what is different.
+    """
+    directory = Path(str(trainer.args.output_dir))
+    told = trainer.args.resume_from_checkpoint
+    if not resume:
+        remove_checkpoints(directory)
+    checkpoint = None if trainer.args.save_only_model else last_checkpoint(directory)
+    claim_directory(directory, run, checkpoint is not None and told is None)
+    if told is not None:
+        checkpoint = Path(told)
+    if checkpoint is None or not has_ended(checkpoint, patience):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return
+    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")  # type: ignore[arg-type]
 
 
 def claim_directory(directory: Path, run: Mapping[str, Any], has_checkpoint: bool) -> None:

@@ -51,12 +51,11 @@ def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, An
     return extractor.fit(row["input_features"] for row in train.with_format("numpy"))
 
 
-def choose_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:
-    """What the embedding starts from, as [`settle_vectors`] takes it.
+def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:
+    """Have `"texts"` make vectors of the training texts; anything else that an embedding starts from stays as it is.
 
     Args:
-        given: `"recipe"`: the recipe decides; `"texts"`: the training texts, see [`vectors_from_texts`]; anything
-            else stays as it is.
+        given: What [`train_classifier`] was given as pretrained vectors.
         data: The splits.
         recipe: Its choices.
         input_size: F, if it is decided.
@@ -64,8 +63,6 @@ def choose_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: i
     Raises:
         ValueError: `"texts"` for data that has none.
     """
-    if isinstance(given, str) and given == "recipe":
-        given = recipe.pretrained_vectors
     if not (isinstance(given, str) and given == "texts"):
         return given
     if not data.reads_text:

@@ -17,7 +17,9 @@ from .labelled_data import LabelledData, load_labelled_data
 from .recipe import Recipe, settle_strategies
 
 
-def sort_choices(choices: Mapping[str, Any], is_loaded: bool) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def sort_choices(
+    choices: Mapping[str, Any], is_loaded: bool, caller: str = "train_classifier"
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Options of the data, fields of the config and arguments of the trainer, told apart by their names."""
     parameters = [] if is_loaded else list(inspect.signature(load_labelled_data).parameters)[1:]
     own = [name for name in RNNConfig.__annotations__ if not name.startswith("_")]
@@ -27,7 +29,7 @@ def sort_choices(choices: Mapping[str, Any], is_loaded: bool) -> tuple[dict[str,
             meant = get_close_matches(name, [known for kind in kinds for known in kind], n=1)
             advice = f"Did you mean {meant[0]!r}?" if meant else "Leave it out."
             raise TypeError(
-                f"train_classifier has no choice {name!r}: it is no field of RNNConfig, no argument of "
+                f"{caller} has no choice {name!r}: it is no field of RNNConfig, no argument of "
                 f"TrainingArguments{'' if is_loaded else ' and no option of load_labelled_data'}. {advice}"
             )
     kinds[2] = [name for name in kinds[2] if name == "seed" or name not in parameters]  # label_names are the data's

@@ -7,38 +7,34 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors.torch import load_model
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
-    TrainerState,
     TrainingArguments,
     set_seed,
 )
 
 from .calibration import fit_calibration
 from .checkpoints import (
-    STATE,
     Stopwatch,
-    claim_directory,
     describe_run,
     fingerprint,
-    has_ended,
-    last_checkpoint,
     remove_checkpoints,
     seconds_of,
+    train_or_resume,
 )
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining, settle_start
-from .encoding import choose_vectors, encode, learn_processor, recipe_for
+from .encoding import encode, learn_processor, make_vectors, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
 from .layerwise_training import GradualUnfreezing, check_layerwise_lr_decay, decay_learning_rates
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
+from .pretrained_trunk import settle_trunk
 from .recipe import EVALUATED_TOGETHER, Recipe
 from .run_choices import loss_fields, sort_choices, training_arguments
 from .run_report import draw_pictures, measure, write_card
@@ -78,6 +74,7 @@ def train_classifier(
     class_weights: str | Sequence[float] | None = None,
     pos_weight: str | Sequence[float] | None = None,
     early_stopping_patience: int | None = None,
+    pretrained_model: str | Path | None = None,
     pretrained_vectors: Any = "recipe",
     embedding_training: EmbeddingTraining = "tuned",
     weight_averaging: float | None = None,
@@ -109,6 +106,8 @@ def train_classifier(
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
         early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
+        pretrained_model: Directory of a model whose embedding and layers the classifier starts from, with its
+            tokenizer or feature extractor: what [`pretrain`] saved, or any other saved model of this package.
         pretrained_vectors: What the embedding starts from: `"texts"`, the neighbourhoods of the training texts (see
             [`vectors_from_texts`]); a file of word vectors, the directory or name of any model of the host, or
             whatever else [`settle_vectors`] takes; `None`: random numbers. `input_size` follows if it is not given.
@@ -139,10 +138,19 @@ def train_classifier(
     arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
     if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
         raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
+    if isinstance(pretrained_vectors, str) and pretrained_vectors == "recipe":
+        pretrained_vectors = recipe.pretrained_vectors if pretrained_model is None else None
+    trunk = None
+    if pretrained_model is not None:
+        others = {"processing_class": processing_class, "processing_options": processing_options}
+        others |= {"pretrained_vectors": pretrained_vectors}
+        trunk = settle_trunk(pretrained_model, data.feature_size, config_fields, others)
+        config_fields |= trunk.config_fields
+        processing_class = trunk.processor
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
     width = config_fields.get("input_size")
-    vectors = choose_vectors(pretrained_vectors, data, recipe, width)
+    vectors = make_vectors(pretrained_vectors, data, recipe, width)
     start = settle_start(vectors, embedding_training, processor, width)
     config_fields |= start.config_fields
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
@@ -150,6 +158,8 @@ def train_classifier(
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     start.place(model)
+    if trunk is not None:
+        trunk.place(model)
     patience = _patience(early_stopping_patience, recipe, arguments)
     trainer = LengthOrderedTrainer(
         model=model,
@@ -169,6 +179,7 @@ def train_classifier(
     )
     described = {
         **start.description,
+        **({} if trunk is None else trunk.description),
         "weight_averaging": weight_averaging,
         "gradual_unfreezing": gradual_unfreezing or None,
         "layerwise_lr_decay": layerwise_lr_decay if layerwise_lr_decay < 1 else None,
@@ -176,7 +187,7 @@ def train_classifier(
     if layerwise_lr_decay < 1:
         decay_learning_rates(trainer, layerwise_lr_decay)
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
-    _train(trainer, run, patience, resume)
+    train_or_resume(trainer, run, patience, resume)
     metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), described, card or {})
     if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
         remove_checkpoints(Path(output_dir))
@@ -255,24 +266,6 @@ def _finish(
     pictures = draw_pictures(directory, config, answers, trainer.state)
     write_card(trainer, data, answers, measured, seconds, pictures, described, card)
     return measured
-
-
-def _train(trainer: Trainer, run: Mapping[str, Any], patience: int | None, resume: bool) -> None:
-    """Train, from the last whole checkpoint of the same run if there is one; the best model is in the trainer then."""
-    directory = Path(str(trainer.args.output_dir))
-    told = trainer.args.resume_from_checkpoint
-    if not resume:
-        remove_checkpoints(directory)
-    checkpoint = None if trainer.args.save_only_model else last_checkpoint(directory)
-    claim_directory(directory, run, checkpoint is not None and told is None)
-    if told is not None:
-        checkpoint = Path(told)
-    if checkpoint is None or not has_ended(checkpoint, patience):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        return
-    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))
-    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
-    load_model(trainer.model, Path(best or checkpoint) / "model.safetensors")  # type: ignore[arg-type]
 
 
 def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:

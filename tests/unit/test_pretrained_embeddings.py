@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, train_tokenizer
 from transformers_rnn.embedding_training import EmbeddingWarmup, place_vectors, settle_start
-from transformers_rnn.encoding import choose_vectors, learn_processor, recipe_for
+from transformers_rnn.encoding import learn_processor, make_vectors, recipe_for
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.pretrained_embeddings import (
     PretrainedVectors,
@@ -96,14 +96,14 @@ def test_a_training_can_start_from_its_own_texts(tmp_path):
     assert '"pretrained_vectors": "neighbours in the texts: vectors of width 6 for 4 of 7 tokens"' in run
 
 
-def test_the_recipe_starts_from_texts_that_say_enough(tmp_path):
+def test_the_recipe_starts_from_texts_that_say_enough():
     table = {"text": ["a good film " * 700, "a bad film " * 700] * 30, "label": ["yes", "no"] * 30}
     data = load_labelled_data(table)
     recipe = recipe_for(data)
-    vectors = choose_vectors("recipe", data, recipe, None)(learn_processor(data, recipe))
+    assert recipe.pretrained_vectors == "texts"
+    vectors = make_vectors("texts", data, recipe, None)(learn_processor(data, recipe))
     assert vectors.table.shape[1] == recipe.config["input_size"]
-    assert choose_vectors(None, data, recipe, None) is None
-    assert choose_vectors("recipe", load_labelled_data(TABLE), recipe_for(load_labelled_data(TABLE)), None) is None
+    assert recipe_for(load_labelled_data(TABLE)).pretrained_vectors is None
 
 
 def test_vectors_have_no_texts(tmp_path):

@@ -45,6 +45,7 @@ ROOMS = [
     "modeling_rnn",
     "step_prediction",
     "modeling_pretraining",
+    "pretrained_trunk",
     "pretrained_embeddings",
     "cooccurrence",
     "embedding_training",
@@ -57,6 +58,7 @@ ROOMS = [
     "label_encoding",
     "data_splitting",
     "table_reading",
+    "unlabelled_data",
     "data_report",
     "data_streaming",
     "labelled_data",
@@ -93,6 +95,7 @@ ROOMS = [
     "onnx_export",
     "export_cost",
     "torch_export",
+    "pretraining",
     "registration",
     "__init__",
 ]

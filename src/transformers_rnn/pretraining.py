@@ -1,0 +1,191 @@
+"""Sequences without labels -> a saved trunk that a classifier starts from, on the host's own `Trainer`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, exp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
+
+from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
+from .configuration_rnn import RNNConfig
+from .data_files import from_columns
+from .encoding import SAMPLE
+from .evaluation import LengthOrderedTrainer
+from .feature_extraction_rnn import SequenceVectorFeatureExtractor
+from .modeling_pretraining import RNNForPreTraining
+from .recipe import Recipe, choose_recipe
+from .run_choices import sort_choices, training_arguments
+from .tokenization import train_tokenizer
+from .unlabelled_data import Rows, load_sequences
+
+STEPS = 1_000  # at least; fewer sequences are read several times
+TOGETHER = 1_000  # texts that are tokenized at once
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """What [`pretrain`] returns.
+
+    Args:
+        directory: The saved directory.
+        model: The model, in evaluation mode.
+        processing_class: Its tokenizer or feature extractor.
+        metrics: Of the validation set: `loss` and, of tokens, `perplexity`; empty without one.
+        trainer: The host's trainer.
+    """
+
+    directory: Path
+    model: RNNForPreTraining
+    processing_class: Any
+    metrics: dict[str, float]
+    trainer: Trainer
+
+
+def pretrain(
+    data: Any,
+    output_dir: str | Path,
+    *,
+    column: str | None = None,
+    validation_size: float | None = 0.02,
+    args: Mapping[str, Any] | None = None,
+    processing_class: Any = None,
+    processing_options: Mapping[str, Any] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume: bool = True,
+    **choices: Any,
+) -> PretrainingResult:
+    """Train the layers below a classifier on sequences without labels, to start one from.
+
+    The model predicts the next step of each text or series and, with two directions, the previous one, see
+    [`RNNForPreTraining`] (Dai & Le, 2015; Howard & Ruder, 2018). Sequences longer than the tokenizer's or feature
+    extractor's `max_length` are cut into pieces of that length; pieces of a single step are left out.
+    `train_classifier(data, ..., pretrained_model=output_dir)` goes on from what is saved here.
+
+    Whatever is left open is chosen as for a classifier of as much data (see [`choose_recipe`]), one layer in both
+    directions, but for less dropout and as many passes as make 1,000 steps. Killed and called again, it goes on from
+    the last whole checkpoint: one an epoch, or `save_strategy="steps"`.
+
+    Args:
+        data: A list of texts or of (T_i, F) arrays, a file, a table, or whatever else [`load_sequences`] takes.
+        output_dir: The directory.
+        column: Which column of a table holds the sequences; `None`: found.
+        validation_size: Share or number of sequences whose loss is measured and that are not trained on.
+        args: Arguments of the host's `TrainingArguments`.
+        processing_class: A tokenizer or feature extractor to use; `None`: one is learned from the training set.
+        processing_options: Arguments for what learns it, `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
+        callbacks: Further callbacks of the host.
+        resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
+        **choices: By name, any field of [`RNNConfig`] or argument of the host's `TrainingArguments`.
+
+    Raises:
+        TypeError: A name that is none of these.
+        ValueError: Data, fields or arguments that do not fit; two directions in several layers; checkpoints of another
+            run in `output_dir`.
+    """
+    _, config_fields, given = sort_choices(choices, True, caller="pretrain")
+    seed = {**(args or {}), **given}.get("seed", 42)
+    rows = load_sequences(data, column, validation_size, seed)
+    recipe = _recipe_for(rows)
+    processor = processing_class or _learn_processor(rows["train"], recipe, processing_options)
+    splits = {name: _pieces(part, processor) for name, part in rows.items()}
+    if not len(splits["train"]):
+        raise ValueError("No training sequence has two steps, so there is nothing to predict. Give longer ones.")
+    splits = {name: split for name, split in splits.items() if len(split)}
+    schedule = _schedule(recipe, len(splits["train"]), given)
+    arguments = training_arguments(schedule, args, given, output_dir, "validation" in splits)
+    config = RNNConfig(**{**recipe.config, **_input_fields(processor), **config_fields})
+    set_seed(arguments.seed)
+    model = RNNForPreTraining(config)
+    trainer = LengthOrderedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits.get("validation"),
+        processing_class=processor,
+        callbacks=[Stopwatch(), *callbacks],
+    )
+    train_or_resume(trainer, describe_run(config, arguments, fingerprint(splits["train"])), None, resume)
+    metrics = _measure(trainer) if "validation" in splits else {}
+    trainer.save_metrics("train", {"train_runtime": seconds_of(trainer), "train_samples": len(splits["train"])})
+    trainer.save_model()
+    trainer.save_state()
+    if "save_total_limit" not in {**(args or {}), **given}:
+        remove_checkpoints(Path(output_dir))
+    return PretrainingResult(Path(output_dir), model.eval(), processor, metrics, trainer)
+
+
+def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
+    train = rows["train"]
+    recipe = choose_recipe(
+        len(train),
+        len(rows.get("validation", ())),
+        "single_label_classification",
+        texts=[row for row in train[:SAMPLE] if isinstance(row, str)] if _are_texts(train) else None,
+        lengths=None if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
+    )
+    return replace(recipe, config={**recipe.config, "embedding_dropout": 0.1, "classifier_dropout": 0.0})
+
+
+def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:
+    """The recipe's arguments for so many pieces."""
+    judged = ("metric_for_best_model", "greater_is_better")
+    arguments = {name: value for name, value in recipe.arguments.items() if name not in judged}
+    steps = ceil(pieces / given.get("per_device_train_batch_size", arguments["per_device_train_batch_size"]))
+    arguments |= {
+        "num_train_epochs": ceil(STEPS / steps),
+        "load_best_model_at_end": False,
+        "prediction_loss_only": True,
+    }
+    return replace(recipe, arguments=arguments)
+
+
+def _learn_processor(train: Rows, recipe: Recipe, options: Mapping[str, Any] | None) -> Any:
+    choices = {"max_length": recipe.max_length, **(options or {})}
+    if isinstance(train[0], str):
+        return train_tokenizer(train, **{**recipe.tokenizer, **choices})  # type: ignore[arg-type]
+    return SequenceVectorFeatureExtractor(**{"feature_size": train[0].shape[1], **choices}).fit(train)
+
+
+def _pieces(rows: Rows, processor: Any) -> Dataset:
+    """What the model reads, in pieces of at least two steps."""
+    name = processor.model_input_names[0]
+    read = _pieces_of_texts if isinstance(processor, PreTrainedTokenizerBase) else _pieces_of_vectors
+    pieces = [piece for piece in read(rows, processor) if len(piece) > 1]
+    return from_columns({name: pieces}).with_format("numpy" if name == "input_features" else None)
+
+
+def _pieces_of_texts(texts: Any, tokenizer: Any) -> Iterator[NDArray[np.int32]]:
+    for start in range(0, len(texts), TOGETHER):
+        part = texts[start : start + TOGETHER]
+        for ids in tokenizer(part, truncation=True, return_overflowing_tokens=True)["input_ids"]:
+            yield np.array(ids, np.int32)
+
+
+def _pieces_of_vectors(arrays: Any, extractor: SequenceVectorFeatureExtractor) -> Iterator[NDArray[np.float32]]:
+    for array in arrays:
+        (scaled,) = extractor([array], truncation=False)["input_features"]
+        longest = extractor.max_length or len(scaled)
+        yield from np.split(scaled, range(longest, len(scaled), longest))
+
+
+def _measure(trainer: Trainer) -> dict[str, float]:
+    metrics = {"loss": trainer.evaluate()["eval_loss"]}
+    if trainer.model.config.reads_tokens:  # type: ignore[union-attr]
+        metrics["perplexity"] = exp(metrics["loss"])
+    trainer.save_metrics("eval", {f"eval_{name}": value for name, value in metrics.items()})
+    return metrics
+
+
+def _input_fields(processor: Any) -> dict[str, Any]:
+    if isinstance(processor, PreTrainedTokenizerBase):
+        return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
+    return {"input_size": processor.feature_size}
+
+
+def _are_texts(rows: Rows) -> bool:
+    return isinstance(rows[0], str)
