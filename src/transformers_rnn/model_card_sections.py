@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import torch
 
+from .regularization import NOISE
+
 PACKAGES = ("torch", "transformers", "datasets", "transformers-rnn")
 PER_LABEL = ("precision", "recall", "f1")
 LABELS, COVERAGES = 50, 10  # rows of a table that people still read
@@ -44,10 +46,18 @@ def _architecture(config: Any, num_parameters: int | None) -> str:
     reads = f"vectors of {config.input_size} numbers a step"
     if config.vocab_size is not None:
         reads = f"token ids from a vocabulary of {config.vocab_size}, embedded in {config.input_size} numbers"
+    if getattr(config, "ngram_order", 1) > 1:
+        reads += (
+            f", and n-grams of up to {config.ngram_order} tokens, each in {config.ngram_width} numbers from a table "
+            f"of {config.ngram_buckets} rows"
+        )
+    norm = ", outputs normalised" if getattr(config, "layer_norm", False) else ""
+    noise = [f"`{name}` {getattr(config, name)}" for name in NOISE if getattr(config, name, 0)]
+    trained = f" In training only: {', '.join(noise)}." if noise else ""
     size = "" if num_parameters is None else f" {num_parameters:,} parameters."
     return (
-        f"A {direction} {config.cell_type.upper()} with {layers} of hidden size {config.hidden_size}, "
-        f"`{config.pooling}` pooling over the steps and a linear classifier. It reads {reads}.{size}"
+        f"A {direction} {config.cell_type.upper()} with {layers} of hidden size {config.hidden_size}{norm}, "
+        f"`{config.pooling}` pooling over the steps and a linear classifier. It reads {reads}.{size}{trained}"
     )
 
 

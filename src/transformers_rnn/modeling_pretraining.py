@@ -44,19 +44,15 @@ class RNNForPreTraining(RNNPreTrainedModel):
         config: Every choice; what concerns the classifier is not used.
 
     Raises:
-        ValueError: Two directions in more than one layer: the second layer would see what it has to predict.
+        ValueError: Two directions in more than one layer, over n-grams or normalised together, or a time warp: they
+            would see what they have to predict.
     """
 
     accepts_loss_kwargs = False
 
     def __init__(self, config: RNNConfig) -> None:
         super().__init__(config)
-        if config.bidirectional and config.num_hidden_layers > 1:
-            raise ValueError(
-                "A bidirectional model of several layers cannot be pretrained by prediction: the second layer reads "
-                f"both directions of the first and sees what it has to predict (num_hidden_layers is "
-                f"{config.num_hidden_layers}). Pass num_hidden_layers=1, or bidirectional=False."
-            )
+        _refuse_what_sees_ahead(config)
         self.rnn = RNNModel(config)
         self.head = nn.Linear(config.hidden_size, config.input_size)
         self.post_init()
@@ -134,3 +130,23 @@ class RNNForPreTraining(RNNPreTrainedModel):
         said = target != self.config.pad_token_id  # inside a sequence it is an item, but none to predict
         table: Tensor = self.get_input_embeddings().weight  # type: ignore[assignment]
         return vocabulary_loss(guess[said], table, target[said], self.config.pad_token_id or 0)
+
+
+def _refuse_what_sees_ahead(config: RNNConfig) -> None:
+    if config.bidirectional and config.num_hidden_layers > 1:
+        raise ValueError(
+            "A bidirectional model of several layers cannot be pretrained by prediction: the second layer reads "
+            f"both directions of the first and sees what it has to predict (num_hidden_layers is "
+            f"{config.num_hidden_layers}). Pass num_hidden_layers=1, or bidirectional=False."
+        )
+    ngrams = "an n-gram holds the tokens before its step, which the backward direction has to predict"
+    norm = "it is over both directions at once, and so each knows something of what it has to predict"
+    warp = "a step that is moved lies between two steps, of which it has to predict one"
+    for name, refused, reason in (
+        ("ngram_order", config.bidirectional and config.ngram_order > 1, ngrams),
+        ("layer_norm", config.bidirectional and config.layer_norm, norm),
+        ("time_warp", config.time_warp > 0, warp),
+    ):
+        if refused:
+            advice = "Leave it out." if reason == warp else "Pass bidirectional=False, or leave it out."
+            raise ValueError(f"{name}={getattr(config, name)} cannot be pretrained by prediction: {reason}. {advice}")

@@ -17,6 +17,8 @@ _PROBABILITIES = {
     "mask_time_prob": "masking a step",
     "mask_feature_prob": "masking a feature",
 }
+# What there may be in training only; 0 or false is none.
+NOISE = (*_PROBABILITIES, "variational_dropout", "input_noise", "input_scale_noise", "time_warp")
 _OF_TOKENS: tuple[str, ...] = ("token_dropout", "vocabulary_dropout")
 _OF_VECTORS = ("input_noise", "input_scale_noise", "time_warp", "mask_time_prob", "mask_feature_prob")
 

@@ -48,6 +48,18 @@ def write(directory, **changes):
     return write_model_card(directory, **{**options, **changes})
 
 
+def test_what_was_chosen_beside_the_architecture_is_told(tmp_path):
+    more = {"layer_norm": True, "ngram_order": 2, "ngram_width": 8, "ngram_buckets": 1000}
+    noise = {"embedding_dropout": 0.5, "hidden_dropout": 0.0, "token_dropout": 0.1, "variational_dropout": True}
+    text = write(tmp_path, config=config(**more, **noise)).read_text(encoding="utf-8")
+    assert (
+        "A bidirectional LSTM with 2 layers of hidden size 32, outputs normalised, `mean` pooling over the steps "
+        "and a linear classifier. It reads token ids from a vocabulary of 5000, embedded in 16 numbers, and n-grams "
+        "of up to 2 tokens, each in 8 numbers from a table of 1000 rows. In training only: `embedding_dropout` 0.5, "
+        "`token_dropout` 0.1, `variational_dropout` True."
+    ) in text
+
+
 def section(path, heading):
     parts = re.split(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))[heading].strip()
