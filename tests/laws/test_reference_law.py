@@ -66,18 +66,18 @@ def test_packed_and_padded_runs_agree(case):
     """The way taken on a GPU, run on the CPU."""
     from transformers_rnn.padding import align
 
-    layer = case.model.rnn.layers[0]
+    cell = case.model.rnn.layers[0].cell
     batch, mask = case.padded("right", 2)
     alignment = align(mask, batch, None, streaming=False)
     if not alignment.full:
         inputs = torch.randn(len(batch), alignment.longest, case.model.config.embedded_size, dtype=torch.float64)
-        padded, (hidden, cell) = layer._run(inputs, alignment, None, True)
-        packed, (packed_hidden, packed_cell) = layer._run_packed(inputs, alignment, layer.cell.weights_for_batch())
+        padded, (hidden, memory) = cell(inputs, alignment, None, True)
+        packed, (packed_hidden, packed_memory) = cell._run_packed(inputs, alignment, cell.weights_for_batch())
         real = alignment.valid[:, :, None]
         torch.testing.assert_close(padded * real, packed * real, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(hidden, packed_hidden, rtol=1e-10, atol=1e-12)
-        if cell is not None:
-            torch.testing.assert_close(cell, packed_cell, rtol=1e-10, atol=1e-12)
+        if memory is not None:
+            torch.testing.assert_close(memory, packed_memory, rtol=1e-10, atol=1e-12)
 
 
 def test_gradcheck_of_the_whole_model():
