@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
@@ -77,7 +77,7 @@ def train_classifier(
     pretrained_model: str | Path | None = None,
     pretrained_vectors: Any = "recipe",
     embedding_training: EmbeddingTraining = "tuned",
-    weight_averaging: float | None = None,
+    weight_averaging: float | Literal["recipe"] | None = "recipe",
     layerwise_lr_decay: float = 1.0,
     gradual_unfreezing: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
@@ -129,12 +129,14 @@ def train_classifier(
         ValueError: Data, fields or arguments that do not fit; a stream without `max_steps`; checkpoints of another
             run in `output_dir`.
     """
-    averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]
     check_layerwise_lr_decay(layerwise_lr_decay)
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
     recipe = recipe_for(data)
+    if weight_averaging == "recipe":
+        weight_averaging = None if isinstance(args, TrainingArguments) else recipe.weight_averaging
+    averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]
     arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
     if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
         raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")

@@ -398,6 +398,10 @@ def test_recipes_follow_the_data():
         choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
         == "char"
     )
+    assert (names.config["hidden_size"], names.config["label_smoothing"]) == (256, 0.1)
+    assert "label_smoothing" not in choose_recipe(50_000, 500, "regression", texts=["Smith", "van Dyk"]).config
+    long = choose_recipe(20_000, 500, SINGLE, texts=["some words that make a text"] * 50)
+    assert (long.pretrained_vectors, words.pretrained_vectors, names.pretrained_vectors) == ("texts", None, None)
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert few.arguments["metric_for_best_model"] == "loss"
