@@ -60,7 +60,9 @@ def _train(data: DataSet, directory: Path, run: dict[str, Any], folder: Path) ->
     if callable(vectors):
         choices["pretrained_vectors"] = vectors(folder)
     begin = time.perf_counter()
-    result = train_classifier(data.source, directory, card=data.card, seed=run["seed"], **data.options, **choices)
+    command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
+    card = {**data.card, "command": command}
+    result = train_classifier(data.source, directory, card=card, seed=run["seed"], **data.options, **choices)
     saved = json.loads((directory / "all_results.json").read_text(encoding="utf-8"))
     return {
         "figure": data.figure,

@@ -67,7 +67,7 @@ def choose_recipe(
     config: dict[str, Any] = {
         "cell_type": "lstm",
         "bidirectional": True,
-        "pooling": "concat" if reads_text else "max",
+        "pooling": "concat",
         "hidden_size": width if reads_text else 128,
         "embedding_dropout": 0.5 if reads_text else 0.2,
         "classifier_dropout": 0.5,

@@ -107,7 +107,7 @@ def write_card(
     described: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> Path:
-    """Write the model card of a finished run; what is `given` stands before what the run knows.
+    """Write the model card of a finished run; what is `given` stands before what the run knows, its `command`, too.
 
     `described` are choices that are neither the host's arguments nor fields of the config.
     """
@@ -126,8 +126,9 @@ def write_card(
             calibration["coverage"] = [
                 tuple(p) for p in coverage_curve(config, answers.logits, answers.labels, points=5)
             ]
-    script = Path(sys.argv[0])
-    command = shlex.join(["python", script.name, *sys.argv[1:]]) if script.suffix == ".py" else None
+    script, given = Path(sys.argv[0]), dict(given)
+    ran = shlex.join(["python", script.name, *sys.argv[1:]]) if script.suffix == ".py" else None
+    command = given.pop("command", ran)
     known = {
         "title": directory.resolve().name,
         "dataset_name": "A labelled table",

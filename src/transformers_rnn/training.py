@@ -120,7 +120,8 @@ def train_classifier(
             see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
-        card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`.
+        card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`; and `command`, if
+            it is another than that of this process.
         **choices: By name, any field of [`RNNConfig`], any argument of the host's `TrainingArguments`, and, if `data`
             is not loaded yet, any option of [`load_labelled_data`] (`seed` goes to both).
 
