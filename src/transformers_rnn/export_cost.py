@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from statistics import median
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .configuration_rnn import RNNConfig
@@ -17,7 +16,7 @@ from .state import RNNState
 
 TOGETHER, STEPS = 32, 30  # of the batch that is timed
 _SLOWER = 1.1  # what is less is noise
-_ROUNDS, _AT_LEAST = 7, 0.02  # seconds a round
+_ROUNDS, _AT_LEAST = 7, 0.03  # seconds a round
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Cost:
 
     Args:
         size: Bytes.
-        one: Seconds for one sequence of 30 steps.
+        one: Seconds of one thread for one sequence of 30 steps.
         many: Seconds for 32 of them together.
     """
 
@@ -41,7 +40,7 @@ class Cost:
 
 
 def compare_cost(config: RNNConfig, files: Mapping[str, Path]) -> dict[str, Cost]:
-    """Measure ONNX files of one model in turn, so that all see the same machine.
+    """Time ONNX files of one model in turn, on one thread; of each the fastest round counts.
 
     Args:
         config: Of the model.
@@ -55,21 +54,17 @@ def compare_cost(config: RNNConfig, files: Mapping[str, Path]) -> dict[str, Cost
         session = _session(file)
         for size in (1, TOGETHER):
             runs[name, size] = _runner(session, config, size)
-    times = {key: list[float]() for key in runs}
-    counts = {key: max(1, round(_AT_LEAST / max(_seconds(run, 1), 1e-6))) for key, run in runs.items()}
+    times = dict.fromkeys(runs, inf)
     for _ in range(_ROUNDS):
         for key, run in runs.items():
-            times[key].append(_seconds(run, counts[key]))
-    return {
-        name: Cost(file.stat().st_size, median(times[name, 1]), median(times[name, TOGETHER]))
-        for name, file in files.items()
-    }
+            times[key] = min(times[key], _seconds(run))
+    return {name: Cost(file.stat().st_size, times[name, 1], times[name, TOGETHER]) for name, file in files.items()}
 
 
 def _session(file: Path) -> Any:
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = 1  # all the work is in this thread, whose time is taken
     return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
@@ -85,9 +80,11 @@ def _runner(session: Any, config: RNNConfig, size: int) -> Callable[[], Any]:
     return lambda: session.run(None, feed)
 
 
-def _seconds(run: Callable[[], Any], times: int) -> float:
+def _seconds(run: Callable[[], Any]) -> float:
+    """What a call takes of this thread's time, which other programs hardly change; the mean of a round."""
     run()
-    begin = perf_counter()
-    for _ in range(times):
+    times, begin = 0, thread_time()
+    while thread_time() < begin + _AT_LEAST or not times:
         run()
-    return (perf_counter() - begin) / times
+        times += 1
+    return (thread_time() - begin) / times

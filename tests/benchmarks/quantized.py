@@ -22,7 +22,7 @@ CALIBRATED_ON = 64  # training sequences, for the ranges of activations
 INTRO = (
     "`train_classifier` with nothing chosen but the data (and the cell), exported by `export_onnx(..., quantize=...)` "
     "and classified by `OnnxSequenceClassifier`; and onnxruntime's own quantization of the float32 file, its LSTMs "
-    "with a scale for each row. One sequence and 32 together have 30 steps each. `int8`, `float16` and `bfloat16` are "
+    "with a scale for each row. One sequence and 32 together have 30 steps each; seconds of one thread, the fastest of seven rounds in turn. `int8`, `float16` and `bfloat16` are "
     "widened when the file is loaded and computed in float32; `int8_dynamic` and `quantize_dynamic` compute an LSTM "
     "with int8 numbers, in which a score depends a little on the company. ONNX Runtime has no such operator for a GRU, "
     "and for static ranges it has none for any recurrent layer: there they leave the weights as they are."

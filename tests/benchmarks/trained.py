@@ -2,12 +2,15 @@
 
 import atexit
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset, DatasetDict
 from real_data import Loads
 
@@ -56,8 +59,18 @@ def _train(loads: Loads, name: str, parts: dict[str, tuple[list[Any], list[str]]
     kind = "text" if isinstance(parts["train"][0][0], str) else "series"
     data = DatasetDict({part: Dataset.from_dict({kind: rows, "label": ls}) for part, (rows, ls) in parts.items()})
     quick = {"max_steps": 2, "hidden_size": 8} if loads.quick else {}
-    result = train_classifier(data, directory, disable_tqdm=True, log_level="error", **choices, **quick)
+    with one_thread():
+        result = train_classifier(data, directory, disable_tqdm=True, log_level="error", **choices, **quick)
     return Trained(name, directory, result.model, result.processing_class, parts["train"], parts["test"])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is small is trained and timed on one thread of torch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @cache
