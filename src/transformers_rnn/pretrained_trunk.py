@@ -12,8 +12,8 @@ from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_rnn import RNNForSequenceClassification, RNNModel
 
 FIELDS = (
-    "vocab_size", "pad_token_id", "input_size", "hidden_size", "cell_type", "nonlinearity", "num_hidden_layers",
-    "bidirectional",
+    "vocab_size", "pad_token_id", "unk_token_id", "ngram_order", "ngram_buckets", "ngram_width", "input_size",
+    "hidden_size", "cell_type", "nonlinearity", "num_hidden_layers", "bidirectional", "layer_norm",
 )  # fmt: skip
 
 

@@ -183,7 +183,8 @@ def _measure(trainer: Trainer) -> dict[str, float]:
 
 def _input_fields(processor: Any) -> dict[str, Any]:
     if isinstance(processor, PreTrainedTokenizerBase):
-        return {"vocab_size": len(processor), "pad_token_id": processor.pad_token_id}
+        ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
+        return {"vocab_size": len(processor), **ids}
     return {"input_size": processor.feature_size}
 
 

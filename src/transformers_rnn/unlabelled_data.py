@@ -55,7 +55,7 @@ def load_sequences(
 
 
 def _find(schema: pa.Schema, told: str | None) -> str:
-    usable = [
+    usable: list[str] = [
         name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind) or vector_rank(kind)
     ]
     if told is None:

@@ -80,6 +80,16 @@ def test_a_classifier_starts_from_the_trunk_bit_for_bit(kind, trunk, vector_trun
     assert not torch.equal(saved["rnn.layers.0.cell.weight_hh_l0"], first.weights["rnn.layers.0.cell.weight_hh_l0"])
 
 
+def test_all_that_the_weights_decide_comes_with_them(tmp_path):
+    ngrams = {"ngram_order": 2, "ngram_buckets": 5, "ngram_width": 3, "layer_norm": True, "token_dropout": 0.1}
+    sizes = {"hidden_size": 4, "num_hidden_layers": 2, "bidirectional": False, "cell_type": "gru", "max_steps": 2}
+    pretrain(TEXTS, tmp_path / "trunk", **ngrams, **sizes, **QUIET)
+    result = train_classifier(TABLE, tmp_path / "model", pretrained_model=tmp_path / "trunk", max_steps=1, **QUIET)
+    config = result.model.config
+    assert (config.ngram_buckets, config.layer_norm, config.num_hidden_layers, config.cell_type) == (5, True, 2, "gru")
+    assert (config.token_dropout, config.pooling) == (0.0, "concat")
+
+
 class Stop(TrainerCallback):
     """Ends the process, nearly, within the second epoch."""
 
