@@ -155,6 +155,8 @@ def basic_motions(folder: Path) -> DataSet:
 def spoken_digits(folder: Path, held_out: str | None = None, speeds: tuple[float, ...] = ()) -> DataSet:
     """Spoken digits as log-mel vectors; the official split, or one speaker held out.
 
+    For a voice that was never heard each recording is brought to one mean and deviation.
+
     With `speeds` the training recordings are also played so many times as fast, which changes the voice, too (Ko et
     al., 2015, "Audio augmentation for speech recognition"); the validation set is then every
     tenth recording, as it is.
@@ -164,7 +166,7 @@ def spoken_digits(folder: Path, held_out: str | None = None, speeds: tuple[float
         in_test = number < 5 if held_out is None else speaker == held_out
         name = "test" if in_test else "validation" if speeds and number % 10 == 5 else "train"
         for speed in (1.0, *speeds) if name == "train" else (1.0,):
-            splits[name]["log_mels"].append(_log_mels(sound, speed))
+            splits[name]["log_mels"].append(_log_mels(sound, speed, normalized=held_out is not None))
             splits[name]["label"].append(digit)
     card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
     options = {"vector_column": "log_mels", "label_column": "label"}
@@ -257,11 +259,14 @@ def _recordings(archive: Path) -> Iterator[tuple[str, str, int, torch.Tensor]]:
         yield digit, speaker, int(number), torch.from_numpy(samples)
 
 
-def _log_mels(sound: torch.Tensor, speed: float) -> np.ndarray:
-    """(T_i, 24), less their own mean: the voice and the room are in it."""
+def _log_mels(sound: torch.Tensor, speed: float, normalized: bool) -> np.ndarray:
+    """(T_i, 24); normalised, they are at most 50 dB below the loudest, less their own mean, with a deviation of 1."""
     bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slaney", norm="slaney")
     if speed != 1:
         sound = torch.nn.functional.interpolate(sound[None, None], scale_factor=1 / speed, mode="linear")[0, 0]
     power = torch.stft(sound, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True).abs() ** 2
     log_mels = np.log(np.maximum(power.T.numpy() @ bands, 1e-6)).astype(np.float32)
-    return log_mels - log_mels.mean(0)
+    if not normalized:
+        return log_mels
+    log_mels = np.maximum(log_mels, log_mels.max() - 11.5)
+    return (log_mels - log_mels.mean(0)) / log_mels.std()
