@@ -147,7 +147,7 @@ def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:
 def _learn_processor(train: Rows, recipe: Recipe, options: Mapping[str, Any] | None) -> Any:
     choices = {"max_length": recipe.max_length, **(options or {})}
     if isinstance(train[0], str):
-        return train_tokenizer(train, **{**recipe.tokenizer, **choices})  # type: ignore[arg-type]
+        return train_tokenizer(train, **{**recipe.tokenizer, **choices})
     return SequenceVectorFeatureExtractor(**{"feature_size": train[0].shape[1], **choices}).fit(train)
 
 
