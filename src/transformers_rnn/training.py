@@ -145,7 +145,7 @@ def train_classifier(
         pretrained_vectors = recipe.pretrained_vectors if pretrained_model is None else None
     trunk = None
     if pretrained_model is not None:
-        others = {"processing_class": processing_class, "processing_options": processing_options}
+        others = {"processing_class": processing_class, "processing_options": processing_options or None}
         others |= {"pretrained_vectors": pretrained_vectors}
         trunk = settle_trunk(pretrained_model, data.feature_size, config_fields, others)
         config_fields |= trunk.config_fields

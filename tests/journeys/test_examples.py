@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import re
 import runpy
 import sys
@@ -52,6 +53,24 @@ def test_text_from_raw_messages_to_another_process(tmp_path):
     assert [line.split()[0] for line in printed.splitlines()] == ["spam", "ham"]
     block = re.search(r"```python\n(.*?)```", card.text, re.DOTALL)
     assert "label" in run("-W", "error", "-c", block.group(1), cwd=directory)
+
+
+def test_from_texts_without_labels_to_a_classifier(tmp_path):
+    texts = ["we eat at noon", "they eat at night", "we sleep at night", "they sleep at noon"] * 10
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    rows = [{"text": text, "label": text.split()[0]} for text in texts]
+    (tmp_path / "labelled.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sizes = ["hidden_size=4", "input_size=3", "max_steps=20", "disable_tqdm=true"]
+    printed = run(EXAMPLES / "pretrain.py", "texts.jsonl", "trunk", *sizes, cwd=tmp_path)
+    assert ast.literal_eval(printed.splitlines()[-1])["perplexity"] < 20
+    using = ["--pretrained_model", "trunk", "--layerwise_lr_decay", "0.5", "--output_dir", "model", "--do_train"]
+    quick = ["--num_train_epochs", "2", "--disable_tqdm", "True"]
+    run(EXAMPLES / "run_classification.py", "--data", "labelled.jsonl", *using, *quick, cwd=tmp_path)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["hidden_size"], config["input_size"]) == (4, 3)
+    told = ModelCard.load(tmp_path / "model" / "README.md").text
+    assert re.search(r"\| pretrained_model \| trunk \([0-9a-f]{16}\) \|", told)
+    assert "| layerwise_lr_decay | 0.5 |" in told
 
 
 def test_vectors_from_arrays_to_a_pipeline(tmp_path):
