@@ -38,6 +38,7 @@ class GraphBuilder:
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
         self._constants: dict[Any, str] = {}
+        self._domains = {"": OPSET}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._names = 0
@@ -49,6 +50,7 @@ class GraphBuilder:
     def add_many(self, operator: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
         """Add a node of some outputs; their names."""
         outputs = [self._new_name(operator.lower()) for _ in range(count)]
+        self._domains.setdefault(attributes.get("domain", ""), 1)
         self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), outputs, **attributes))
         return outputs
 
@@ -99,7 +101,7 @@ class GraphBuilder:
         """The model, an `onnx.ModelProto`, checked by ONNX's own checker."""
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._initializers.values()))
-        operators = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME_DOMAIN, 1)]
+        operators = [helper.make_opsetid(domain, number) for domain, number in self._domains.items()]
         model = helper.make_model(graph, opset_imports=operators, ir_version=IR_VERSION)
         helper.set_model_props(model, dict(notes))
         self._onnx.checker.check_model(model)

@@ -137,9 +137,8 @@ def rounded(model: RNNForSequenceClassification, storage: Storage = "float32") -
         model: Is not changed.
         storage: See [`GraphBuilder`].
     """
-    state, config = model.state_dict(), copy.deepcopy(model.config)
-    result: RNNForSequenceClassification = RNNForSequenceClassification(config).float().eval()
-    result.load_state_dict({name: as_stored(value.cpu().float(), storage) for name, value in state.items()})
+    result: RNNForSequenceClassification = copy.deepcopy(model).cpu().float().eval()
+    result.load_state_dict({name: as_stored(value, storage) for name, value in result.state_dict().items()})
     return result
 
 
