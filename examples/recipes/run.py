@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from baseline import answer_by_counting
-from choices import BEST, DEFAULT
+from choices import best
 from data import SETS, DataSet
 
 from transformers_rnn.labelled_data import load_labelled_data
@@ -42,23 +42,18 @@ def main() -> None:
         for name in chosen.sets:
             for recipe in chosen.recipes:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
-                if _key(run) in done or (recipe == "best" and name not in BEST):
+                if _key(run) in done or (recipe == "best" and not best(name)):
                     continue
                 data = SETS[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
-                row = run | (
-                    _baseline(data, seed) if recipe == "baseline" else _train(data, directory, run, chosen.data)
-                )
+                row = run | (_baseline(data, seed) if recipe == "baseline" else _train(data, directory, run))
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
 
 
-def _train(data: DataSet, directory: Path, run: dict[str, Any], folder: Path) -> dict[str, Any]:
-    choices = {**(BEST[run["set"]] if run["recipe"] == "best" else DEFAULT), **run["choices"]}
-    vectors = choices.get("pretrained_vectors")
-    if callable(vectors):
-        choices["pretrained_vectors"] = vectors(folder)
+def _train(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+    choices = {**(best(run["set"]) if run["recipe"] == "best" else {}), **run["choices"]}
     begin = time.perf_counter()
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
     card = {**data.card, "command": command}
