@@ -23,7 +23,7 @@ HEADER = (
     "best published recurrent",
     "best of any kind",
     "parameters",
-    "training",
+    "training (processor time)",
 )
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "pearson": "r"}
 SPEAKER = "spoken-digits-without-"
@@ -49,12 +49,17 @@ def table(rows: Rows) -> str:
                     *(_figure(groups.get((name, recipe), []), figure) for recipe in ("baseline", "default", "best")),
                     *PUBLISHED.get(name, ("", "")),
                     f"{mean(row['parameters'] for row in shown):,.0f}" if shown else "",
-                    f"{mean(row['seconds'] for row in shown):.0f} s" if shown else "",
+                    _seconds(shown),
                 ]
             )
             + " |"
         )
     return "\n".join(lines)
+
+
+def _seconds(rows: Rows) -> str:
+    took = [row["processor_seconds"] for row in rows if "processor_seconds" in row]
+    return f"{mean(took):.0f} s" if took else ""
 
 
 def _figure(rows: Rows, figure: str) -> str:
