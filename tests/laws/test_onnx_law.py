@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from cases import CELLS, PAD, POOLINGS, VOCABULARY, Case, cases
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, RNNState
@@ -77,7 +77,6 @@ def test_every_architecture(cell):
         )
 
 
-@settings(max_examples=40)
 @given(case=cases() | cases(layer_norm=True), data=st.data())
 @torch.no_grad()
 def test_padding_order_and_company_change_nothing(case, data):
@@ -89,7 +88,6 @@ def test_padding_order_and_company_change_nothing(case, data):
         assert excess(runtime.run(["logits"], feed(batch[order], mask[order]))[0], alone[order]) <= TOLERANCE
 
 
-@settings(max_examples=40)
 @given(case=cases(bidirectional=False) | cases(bidirectional=False, layer_norm=True), data=st.data())
 @torch.no_grad()
 def test_pieces_give_what_the_whole_gives(case, data):
