@@ -131,6 +131,8 @@ def train_classifier(
             run in `output_dir`.
     """
     check_layerwise_lr_decay(layerwise_lr_decay)
+    if weight_averaging not in (None, "recipe"):
+        WeightAveraging(weight_averaging)  # type: ignore[arg-type] # refuses what is no decay before any work
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)

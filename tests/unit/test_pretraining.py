@@ -75,7 +75,6 @@ def test_a_classifier_starts_from_the_trunk_bit_for_bit(kind, trunk, vector_trun
         assert result.processing_class.mean == start.processing_class.mean
     run = json.loads((tmp_path / "run.json").read_text())
     assert re.fullmatch(rf"{kind.replace('vectors', 'series')} \([0-9a-f]{{16}}\)", run["pretrained_model"])
-    assert run["pooling"] == ("concat" if kind == "texts" else "max")
     saved = load_file(tmp_path / "model.safetensors")
     assert not torch.equal(saved["rnn.layers.0.cell.weight_hh_l0"], first.weights["rnn.layers.0.cell.weight_hh_l0"])
 
@@ -87,7 +86,7 @@ def test_all_that_the_weights_decide_comes_with_them(tmp_path):
     result = train_classifier(TABLE, tmp_path / "model", pretrained_model=tmp_path / "trunk", max_steps=1, **QUIET)
     config = result.model.config
     assert (config.ngram_buckets, config.layer_norm, config.num_hidden_layers, config.cell_type) == (5, True, 2, "gru")
-    assert (config.token_dropout, config.pooling) == (0.0, "concat")
+    assert config.token_dropout == 0.0
 
 
 class Stop(TrainerCallback):
