@@ -42,26 +42,25 @@ class SequenceEmbedding(nn.Module):
             if self.training and self.embed_tokens is None:
                 sequence = perturb(sequence, valid, self.config)
             return self.dropout(sequence)  # type: ignore[no-any-return]
-        if self.training and self.config.token_dropout:
-            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr] # before one is dropped
+        dropping = self.training and self.config.token_dropout
+        if dropping or sequence.device.type != "cpu":  # where a wrong id would be hidden, or may end the process
+            _check_vocabulary(sequence, self.embed_tokens.num_embeddings)  # type: ignore[union-attr]
+        if dropping:
             sequence = drop_tokens(sequence, valid, self.config.token_dropout, self.config.unk_token_id)  # type: ignore[arg-type]
         return self.dropout(self.look_up(sequence, previous_ids))  # type: ignore[no-any-return]
 
     def look_up(self, ids: Tensor, previous_ids: Tensor | None) -> Tensor:
         """The vectors of aligned ids (B, T) and of their n-grams."""
         table: nn.Embedding = self.embed_tokens  # type: ignore[assignment]
-        if ids.device.type != "cpu":  # where a wrong id may end the process
-            _check_vocabulary(ids, table.num_embeddings)
         try:
             embedded: Tensor = table(ids)
         except IndexError:
             _check_vocabulary(ids, table.num_embeddings)
             raise
         if self.training and self.config.vocabulary_dropout:
-            left = nn.functional.dropout(
-                table.weight.new_ones(table.num_embeddings, 1), self.config.vocabulary_dropout
-            )
-            embedded = embedded * left[ids]
+            rows = table.weight.new_ones(table.num_embeddings, 1)
+            left = nn.functional.dropout(rows, self.config.vocabulary_dropout)
+            embedded = embedded * nn.functional.embedding(ids, left)
         return embedded if self.ngrams is None else torch.cat([embedded, self.ngrams(ids, previous_ids)], dim=-1)
 
     def carry(self, ids: Tensor, lengths: Tensor, previous_ids: Tensor | None) -> dict[str, Tensor]:
