@@ -13,7 +13,7 @@ INTRO = (
     f"One step of the optimizer on {BATCH} sequences of one feature, one GRU layer of {HIDDEN} units, pooling `mean`, "
     f"streamed in by `datasets`; `TBPTTTrainer` in pieces of {PIECE:,} steps, and the host's `Trainer`, which keeps "
     "the activations of all steps. Memory is the peak of the process above what it held before training; the pools of "
-    "the allocator fill up in the first ten pieces or so, and then it stays."
+    "the allocator fill up in the first ten pieces or so, and then it stays. Measured with one thread."
 )
 TRAIN = """
 import json, re, sys
