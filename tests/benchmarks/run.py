@@ -30,7 +30,6 @@ SECTIONS = (
     "padding_share",
     "onnx_runtime",
     "pipelines",
-    "compiled",
     "serving",
     "encoders",
     "cost",

@@ -61,11 +61,8 @@ def static(directory):
         thread.join()
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("level", ["word", "char", "bpe"])
-def test_what_is_typed_is_classified(level, tmp_path, node_modules):
-    page = shutil.copytree(ROOT / "examples" / "web", tmp_path / "page", ignore=shutil.ignore_patterns("node_modules"))
-    (page / "node_modules").symlink_to(node_modules)
+def exported(level, directory):
+    """Export a model of words, characters or bytes; its pipeline."""
     tokenizer = train_tokenizer(TEXTS, level, vocab_size=400)
     config = RNNConfig(
         vocab_size=len(tokenizer),
@@ -77,34 +74,47 @@ def test_what_is_typed_is_classified(level, tmp_path, node_modules):
     )
     config.temperature = 0.1
     model = RNNForSequenceClassification(config).eval()
-    export_onnx(model, page / "model", tokenizer)
-    classify = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+    export_onnx(model, directory, tokenizer)
+    return pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+
+
+@pytest.fixture
+def page(tmp_path):
+    """The page's folder with what `npm install` brings, as the README says."""
+    folder = shutil.copytree(
+        ROOT / "examples" / "web", tmp_path / "page", ignore=shutil.ignore_patterns("node_modules")
+    )
+    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
+    subprocess.run(["npm", "install", *quiet], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.browser
+def test_what_is_typed_is_classified(page, tmp_path):
+    pipelines = {level: exported(level, page / level) for level in ("word", "char", "bpe")}
     with static(page) as url, browser(tmp_path) as driver:
-        driver.get(url)
         wait = WebDriverWait(driver, 30, 0.1)
-        text = driver.find_element(By.ID, "text")
-        wait.until(lambda _: text.is_enabled() or driver.find_element(By.ID, "status").text.count("is not there"))
         call = partial(driver.execute_async_script, CALL)
-        assert call("tokenize", TEXTS) == [tokenizer(each)["input_ids"] for each in TEXTS]
-        for found, expected in zip(call("classify", TEXTS), classify(TEXTS), strict=True):
-            assert [each["label"] for each in found] == [each["label"] for each in expected]
-            assert [each["score"] for each in found] == pytest.approx([each["score"] for each in expected], abs=1e-5)
+        driver.get(url)  # without `?model=` the folder is "model", which is not there
+        wait.until(lambda _: "Export the model with its tokenizer" in driver.find_element(By.ID, "status").text)
+        for level, classify in pipelines.items():
+            driver.get(f"{url}?model={level}")
+            text = driver.find_element(By.ID, "text")
+            wait.until(lambda _, text=text: text.is_enabled())
+            assert call("tokenize", TEXTS) == [classify.tokenizer(each)["input_ids"] for each in TEXTS]
+            for found, expected in zip(call("classify", TEXTS), classify(TEXTS), strict=True):
+                same(found, expected)
         assert call("classify", [""]) == "Error: The text has no token. An empty text has no class."
         logits = [0.5, -1.25, 2.0]
         for choices, found in zip(CONFIGS, call("answers", [[logits, each] for each in CONFIGS]), strict=True):
             (expected,) = Decisions(choices, 3).answers(np.float32([logits]), {"top_k": None})
-            assert [each["label"] for each in found] == [each["label"] for each in expected]
-            assert [each["score"] for each in found] == pytest.approx([each["score"] for each in expected])
-        best = classify(TEXTS[0])[0]
+            same(found, expected)
+        best = classify(TEXTS[:1])[0][0]
         text.send_keys(TEXTS[0])
         wait.until(lambda _: f"{best['label']} {best['score']:.4f}" in driver.find_element(By.ID, "answers").text)
 
 
-@pytest.fixture(scope="module")
-def node_modules(tmp_path_factory):
-    """What `npm install` brings, as the README says."""
-    folder = tmp_path_factory.mktemp("npm")
-    shutil.copy(ROOT / "examples" / "web" / "package.json", folder)
-    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
-    subprocess.run(["npm", "install", *quiet], cwd=folder, check=True, capture_output=True)
-    return folder / "node_modules"
+def same(found, expected):
+    """The same labels, best first, and scores."""
+    assert [each["label"] for each in found] == [each["label"] for each in expected]
+    assert [each["score"] for each in found] == pytest.approx([each["score"] for each in expected], abs=1e-5)
