@@ -48,13 +48,18 @@ def table(rows: Rows) -> str:
                     f"{name} ({NAMES[figure]})",
                     *(_figure(groups.get((name, recipe), []), figure) for recipe in ("baseline", "default", "best")),
                     *PUBLISHED.get(name, ("", "")),
-                    f"{mean(row['parameters'] for row in shown):,.0f}" if shown else "",
+                    _parameters(shown),
                     _seconds(shown),
                 ]
             )
             + " |"
         )
     return "\n".join(lines)
+
+
+def _parameters(rows: Rows) -> str:
+    counts = [row["parameters"] for row in rows if "parameters" in row]
+    return f"{mean(counts):,.0f}" if counts else ""
 
 
 def _seconds(rows: Rows) -> str:
