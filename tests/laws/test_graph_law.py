@@ -80,3 +80,15 @@ def test_compiled_without_a_graph_break_with_gradients(case):
             gradients.append([output.logits.detach(), *(p.grad.clone() for p in model.parameters())])
         for found, expected in zip(*gradients, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_default_backend_gives_the_same_answers():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = RNNForSequenceClassification(RNNConfig(input_size=3, hidden_size=4, cell_type="lstm")).eval()
+    features, mask = torch.randn(2, 5, 3), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    with torch.no_grad(), torch._dynamo.config.patch(capture_scalar_outputs=True):
+        compiled = torch.compile(model)(input_features=features, attention_mask=mask).logits
+    expected = model(input_features=features, attention_mask=mask).logits
+    torch.testing.assert_close(compiled, expected, rtol=1e-5, atol=1e-6)
