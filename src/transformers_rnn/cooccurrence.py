@@ -48,7 +48,8 @@ def vectors_from_texts(
         )
     table = np.random.default_rng(seed).normal(0, EMBEDDING_DEVIATION, (len(tokenizer), dimensions))
     vectors = _factorise(information, min(dimensions, int(found.sum())))
-    vectors *= EMBEDDING_DEVIATION * np.sqrt(vectors.shape[1]) / np.maximum(_lengths(vectors), 1e-12)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors *= EMBEDDING_DEVIATION * np.sqrt(vectors.shape[1]) / np.maximum(lengths, 1e-12)
     table[found, : vectors.shape[1]] = vectors[found]
     if tokenizer.pad_token_id is not None:
         table[tokenizer.pad_token_id] = 0
@@ -98,7 +99,3 @@ def _factorise(information: Any, dimensions: int) -> NDArray[np.float64]:
 
     left, strengths, _ = randomized_svd(information, dimensions, n_iter=4, random_state=0)
     return np.asarray(left * np.sqrt(strengths))
-
-
-def _lengths(vectors: NDArray[np.float64]) -> Any:
-    return np.linalg.norm(vectors, axis=1, keepdims=True)

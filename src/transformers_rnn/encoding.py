@@ -74,6 +74,14 @@ def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int
     return partial(vectors_from_texts, _texts(data.splits["train"]), dimensions=width)
 
 
+def input_fields(processor: Any) -> dict[str, Any]:
+    """What a tokenizer or feature extractor decides about a model."""
+    if isinstance(processor, PreTrainedTokenizerBase):
+        ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
+        return {"vocab_size": len(processor), **ids}
+    return {"input_size": processor.feature_size}
+
+
 def encode(split: Split, processor: Any) -> Split:
     """Turn a split's texts or vectors into the columns that the model reads, beside `labels`.
 

@@ -9,7 +9,7 @@ from transformers.utils.generic import ModelOutput
 
 from .configuration_rnn import RNNConfig
 from .modeling_pretrained import RNNPreTrainedModel
-from .modeling_rnn import RNNModel
+from .modeling_rnn import RNNModel, make_output
 from .padding import align
 from .step_prediction import vector_loss, vocabulary_loss
 
@@ -113,9 +113,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
             loss = self._loss(predictions, alignment.align(sequence, self.config.pad_token_id or 0), alignment.valid)
         given = alignment.restore(predictions.flatten(2)).unflatten(-1, predictions.shape[2:])
         parts = (loss, given, tuple(rest[-1]) if with_states else None)
-        if as_dict:
-            return RNNForPreTrainingOutput(*parts)
-        return tuple(part for part in parts if part is not None)
+        return make_output(RNNForPreTrainingOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
     def _loss(self, predictions: Tensor, sequence: Tensor, valid: Tensor) -> Tensor:
         """Compare predictions (B, T, D, F) with their neighbours in the aligned sequences."""

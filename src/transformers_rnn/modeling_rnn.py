@@ -146,7 +146,8 @@ class RNNModel(RNNPreTrainedModel):
         pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
         carried |= self.embeddings.carry(aligned, alignment.lengths, previous_ids)
         after = _new_state(memories, carried) if use_cache else None
-        return _output(RNNModelOutput, as_dict, restored, pooled, after, tuple(all_states) if with_states else None)  # type: ignore[no-any-return]
+        shown = tuple(all_states) if with_states else None
+        return make_output(RNNModelOutput, as_dict, restored, pooled, after, shown)  # type: ignore[no-any-return]
 
     def _check_streaming(self, state: RNNState | None, use_cache: bool, sequence: Tensor) -> None:
         if state is None and not use_cache:
@@ -304,7 +305,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
                 self.config.problem_type = problem_type  # only once the labels have proved to fit
         early_logits = alignment.restore(prefix_logits) if output_prefix_logits else None
         parts = (loss, logits, rest[0] if use_cache else None, rest[-1] if with_states else None, early_logits)
-        return _output(RNNSequenceClassifierOutput, as_dict, *parts)  # type: ignore[no-any-return]
+        return make_output(RNNSequenceClassifierOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
     def _prefix_logits(self, states: Tensor, alignment: Alignment, before: RNNState | None) -> Tensor:
         """The logits after each step of aligned sequences, (B, longest, L)."""
@@ -317,7 +318,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
-def _output(kind: type[ModelOutput], as_dict: bool, *parts: Any) -> Any:
+def make_output(kind: type[ModelOutput], as_dict: bool, *parts: Any) -> Any:
     """An output object, which costs as much as a short sequence, only where one is wanted."""
     return kind(*parts) if as_dict else tuple(part for part in parts if part is not None)
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, set_
 from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
 from .configuration_rnn import RNNConfig
 from .data_files import from_columns
-from .encoding import SAMPLE
+from .encoding import SAMPLE, input_fields
 from .evaluation import LengthOrderedTrainer
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
@@ -98,7 +98,7 @@ def pretrain(
     splits = {name: split for name, split in splits.items() if len(split)}
     schedule = _schedule(recipe, len(splits["train"]), given)
     arguments = training_arguments(schedule, args, given, output_dir, "validation" in splits)
-    config = RNNConfig(**{**recipe.config, **_input_fields(processor), **config_fields})
+    config = RNNConfig(**{**recipe.config, **input_fields(processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForPreTraining(config)
     trainer = LengthOrderedTrainer(
@@ -179,13 +179,6 @@ def _measure(trainer: Trainer) -> dict[str, float]:
         metrics["perplexity"] = exp(metrics["loss"])
     trainer.save_metrics("eval", {f"eval_{name}": value for name, value in metrics.items()})
     return metrics
-
-
-def _input_fields(processor: Any) -> dict[str, Any]:
-    if isinstance(processor, PreTrainedTokenizerBase):
-        ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
-        return {"vocab_size": len(processor), **ids}
-    return {"input_size": processor.feature_size}
 
 
 def _are_texts(rows: Rows) -> bool:

@@ -95,6 +95,8 @@ def perturb(vectors: Tensor, valid: Tensor, config: Any) -> Tensor:
         valid: (B, T), true on real steps.
         config: Of the model.
     """
+    if not any(getattr(config, name) for name in _OF_VECTORS):
+        return vectors
     size, _, features = vectors.shape
     if config.time_warp:
         vectors = _warp(vectors, valid.sum(dim=1), config.time_warp)

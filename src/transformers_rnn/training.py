@@ -27,7 +27,7 @@ from .checkpoints import (
 )
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining, settle_start
-from .encoding import encode, learn_processor, make_vectors, recipe_for
+from .encoding import encode, input_fields, learn_processor, make_vectors, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
@@ -159,7 +159,7 @@ def train_classifier(
     start = settle_start(vectors, embedding_training, processor, width)
     config_fields |= start.config_fields
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
-    config = RNNConfig(**{**recipe.config, **data.config_fields(), **_input_fields(data, processor), **config_fields})
+    config = RNNConfig(**{**recipe.config, **data.config_fields(), **input_fields(processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     start.place(model)
@@ -271,13 +271,6 @@ def _finish(
     pictures = draw_pictures(directory, config, answers, trainer.state)
     write_card(trainer, data, answers, measured, seconds, pictures, described, card)
     return measured
-
-
-def _input_fields(data: LabelledData, processor: Any) -> dict[str, Any]:
-    if data.reads_text:
-        ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
-        return {"vocab_size": len(processor), **ids}
-    return {"input_size": data.feature_size}
 
 
 def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
