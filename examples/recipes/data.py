@@ -62,14 +62,13 @@ def sst2_phrases(folder: Path) -> DataSet:
 
 
 def trec6(folder: Path) -> DataSet:
-    """Questions and the kind of their answers; official split."""
+    """Questions and the kind of their answers, coarse; official split."""
+    return _trec(folder, fine=False)
 
-    def read(part: str) -> Columns:
-        text = (folder / "trec6" / "raw" / f"TREC.{part}").read_text(encoding="latin-1")
-        rows = [line.split(" ", 1) for line in text.splitlines() if line]
-        return {"text": [row[1] for row in rows], "label": [row[0].split(":")[0] for row in rows]}
 
-    return DataSet({"train": read("train"), "test": read("test")}, "accuracy", _card("TREC-6", "TREC questions"))
+def trec50(folder: Path) -> DataSet:
+    """The same questions with 50 fine labels; official split."""
+    return _trec(folder, fine=True)
 
 
 def imdb(folder: Path) -> DataSet:
@@ -178,6 +177,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "sst2": sst2,
     "sst2-phrases": sst2_phrases,
     "trec6": trec6,
+    "trec50": trec50,
     "imdb": imdb,
     "bbc-news": bbc_news,
     "sms-spam": sms_spam,
@@ -206,6 +206,17 @@ def _lines(path: Path) -> list[str]:
 def _split(columns: Columns, test_size: float, figure: str, card: dict[str, str]) -> DataSet:
     """A set without a split: the test set is drawn by the seed of the run, after duplicates are gone."""
     return DataSet({"train": columns}, figure, card, {"test_size": test_size, "drop_duplicates": True})
+
+
+def _trec(folder: Path, fine: bool) -> DataSet:
+    def read(part: str) -> Columns:
+        text = (folder / "trec6" / "raw" / f"TREC.{part}").read_text(encoding="latin-1")
+        rows = [line.split(" ", 1) for line in text.splitlines() if line]
+        labels = [row[0] if fine else row[0].split(":")[0] for row in rows]
+        return {"text": [row[1] for row in rows], "label": labels}
+
+    card = _card("TREC-50" if fine else "TREC-6", "TREC questions")
+    return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
 
 
 def _vader(folder: Path, name: str, title: str) -> DataSet:

@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from baseline import answer_by_counting
+from baseline import READ_BY_FASTTEXT, answer_by_counting, answer_by_fasttext
 from choices import best
 from data import SETS, DataSet
 
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.training import train_classifier
 
-RECIPES = ["baseline", "default", "best"]
+RECIPES = ["baseline", "fasttext", "default", "best"]
 RESULTS = Path(__file__).parents[2] / "model_cards" / "results.jsonl"
 
 
@@ -41,14 +41,18 @@ def main() -> None:
         for name in chosen.sets:
             for recipe in chosen.recipes:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
-                if _key(run) in done or (recipe == "best" and not best(name)):
+                if _key(run) in done or not _offered(name, recipe):
                     continue
                 data = SETS[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
-                row = run | (_baseline(data, seed) if recipe == "baseline" else _train(data, directory, run))
+                row = run | (_rival(data, run) if recipe in ("baseline", "fasttext") else _train(data, directory, run))
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
+
+
+def _offered(name: str, recipe: str) -> bool:
+    return bool(best(name)) if recipe == "best" else recipe != "fasttext" or name in READ_BY_FASTTEXT
 
 
 def _train(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -68,10 +72,10 @@ def _train(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _baseline(data: DataSet, seed: int) -> dict[str, Any]:
+def _rival(data: DataSet, run: dict[str, Any]) -> dict[str, Any]:
     begin = time.process_time()
-    split = load_labelled_data(data.source, seed=seed, **data.options)
-    test = answer_by_counting(split)
+    split = load_labelled_data(data.source, seed=run["seed"], **data.options)
+    test = answer_by_fasttext(split, run["seed"]) if run["recipe"] == "fasttext" else answer_by_counting(split)
     return {"figure": data.figure, "test": test, "processor_seconds": round(time.process_time() - begin, 1)}
 
 

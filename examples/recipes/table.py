@@ -18,6 +18,7 @@ BEGIN, END = "<!-- recipes: made by examples/recipes/table.py -->", "<!-- recipe
 HEADER = (
     "data (figure)",
     "bag of words or statistics",
+    "fastText",
     "default",
     "best recipe",
     "best published recurrent",
@@ -46,7 +47,10 @@ def table(rows: Rows) -> str:
             + " | ".join(
                 [
                     f"{name} ({NAMES[figure]})",
-                    *(_figure(groups.get((name, recipe), []), figure) for recipe in ("baseline", "default", "best")),
+                    *(
+                        _figure(groups.get((name, recipe), []), figure)
+                        for recipe in ("baseline", "fasttext", "default", "best")
+                    ),
                     *PUBLISHED.get(name, ("", "")),
                     _parameters(shown),
                     _seconds(shown),
