@@ -4,17 +4,15 @@ import csv
 import gzip
 import json
 import re
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.io import wavfile
-from transformers.audio_utils import mel_filter_bank
+from sound import UNCHANGED, WARPS, Warp, cepstra, log_mels, recordings
+from torch import Tensor
 
 Columns = dict[str, list[Any]]
 
@@ -151,25 +149,14 @@ def basic_motions(folder: Path) -> DataSet:
     return _archive(folder, "BasicMotions", _card("BasicMotions", "BasicMotions"))
 
 
-def spoken_digits(folder: Path, held_out: str | None = None, speeds: tuple[float, ...] = ()) -> DataSet:
-    """Spoken digits as log-mel vectors; the official split, or one speaker held out.
+def spoken_digits(folder: Path) -> DataSet:
+    """Spoken digits as log-mel vectors; official split."""
+    return _digits(folder, lambda speaker, number: number < 5, log_mels)
 
-    For a voice that was never heard each recording is brought to one mean and deviation.
 
-    With `speeds` the training recordings are also played so many times as fast, which changes the voice, too (Ko et
-    al., 2015, "Audio augmentation for speech recognition"); the validation set is then every
-    tenth recording, as it is.
-    """
-    splits: dict[str, Columns] = {part: {"log_mels": [], "label": []} for part in ("train", "validation", "test")}
-    for digit, speaker, number, sound in _recordings(folder / "fsdd" / "recordings.tar.gz"):
-        in_test = number < 5 if held_out is None else speaker == held_out
-        name = "test" if in_test else "validation" if speeds and number % 10 == 5 else "train"
-        for speed in (1.0, *speeds) if name == "train" else (1.0,):
-            splits[name]["log_mels"].append(_log_mels(sound, speed, normalized=held_out is not None))
-            splits[name]["label"].append(digit)
-    card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
-    options = {"vector_column": "log_mels", "label_column": "label"}
-    return DataSet({name: split for name, split in splits.items() if split["label"]}, "accuracy", card, options)
+def spoken_digits_without(speaker: str, folder: Path) -> DataSet:
+    """The same for a voice that was never heard: cepstra, and for training the other voices warped as well."""
+    return _digits(folder, lambda other, number: other == speaker, cepstra, WARPS)
 
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -188,10 +175,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "japanese-vowels": japanese_vowels,
     "basic-motions": basic_motions,
     "spoken-digits": spoken_digits,
-    **{
-        f"spoken-digits-without-{speaker}": lambda folder, who=speaker: spoken_digits(folder, who)
-        for speaker in SPEAKERS
-    },
+    **{f"spoken-digits-without-{speaker}": partial(spoken_digits_without, speaker) for speaker in SPEAKERS},
 }
 
 
@@ -243,6 +227,28 @@ def _phrases(tree: str) -> Iterator[tuple[int, str]]:
             open_nodes[-1][1].append(token)
 
 
+def _digits(
+    folder: Path,
+    is_test: Callable[[str, int], bool],
+    read: Callable[[Tensor, Warp], np.ndarray],
+    warps: tuple[Warp, ...] = (),
+) -> DataSet:
+    """Recordings as vectors; with `warps`, training has each recording so many times more.
+
+    Warped copies of one recording must not stand on both sides, so the validation set is then every tenth recording.
+    """
+    splits: dict[str, Columns] = {part: {"vectors": [], "label": []} for part in ("train", "validation", "test")}
+    for digit, speaker, number, sound in recordings(folder / "fsdd" / "recordings.tar.gz"):
+        held_out = "validation" if warps and number % 10 == 5 else "train"
+        name = "test" if is_test(speaker, number) else held_out
+        for warp in (UNCHANGED, *(warps if name == "train" else ())):
+            splits[name]["vectors"].append(read(sound, warp))
+            splits[name]["label"].append(digit)
+    card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
+    options = {"vector_column": "vectors", "label_column": "label"}
+    return DataSet({name: split for name, split in splits.items() if split["label"]}, "accuracy", card, options)
+
+
 def _archive(folder: Path, name: str, card: dict[str, str]) -> DataSet:
     """A set of the UEA archive: after @data one sequence a line, channels between colons, the label at the end."""
     splits = {}
@@ -254,30 +260,3 @@ def _archive(folder: Path, name: str, card: dict[str, str]) -> DataSet:
         ]
         splits[split] = {"series": series, "label": [label for _, label in cases]}
     return DataSet(splits, "accuracy", card, {"vector_column": "series", "label_column": "label"})
-
-
-# 24 bands of the mel scale, 25 ms of sound every 10 ms.
-RATE, FRAME, STEP, FFT = 8_000, 200, 80, 256
-
-
-def _recordings(archive: Path) -> Iterator[tuple[str, str, int, torch.Tensor]]:
-    """Digit, speaker, number and sound of each recording."""
-    with tarfile.open(archive) as files:
-        sounds = {file.name: files.extractfile(file).read() for file in files if file.name.endswith(".wav")}
-    for name, sound in sorted(sounds.items()):
-        digit, speaker, number = Path(name).stem.split("_")
-        samples = wavfile.read(BytesIO(sound))[1].astype(np.float32) / 32_768
-        yield digit, speaker, int(number), torch.from_numpy(samples)
-
-
-def _log_mels(sound: torch.Tensor, speed: float, normalized: bool) -> np.ndarray:
-    """(T_i, 24); normalised, they are at most 50 dB below the loudest, less their own mean, with a deviation of 1."""
-    bands = mel_filter_bank(FFT // 2 + 1, 24, 50.0, RATE / 2, RATE, mel_scale="slaney", norm="slaney")
-    if speed != 1:
-        sound = torch.nn.functional.interpolate(sound[None, None], scale_factor=1 / speed, mode="linear")[0, 0]
-    power = torch.stft(sound, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True).abs() ** 2
-    log_mels = np.log(np.maximum(power.T.numpy() @ bands, 1e-6)).astype(np.float32)
-    if not normalized:
-        return log_mels
-    log_mels = np.maximum(log_mels, log_mels.max() - 11.5)
-    return (log_mels - log_mels.mean(0)) / log_mels.std()

@@ -36,7 +36,7 @@ def main() -> None:
     chosen = parser.parse_args()
     further = {name: json.loads(value) for name, value in (choice.split("=", 1) for choice in chosen.choices)}
     chosen.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {_key(row) for row in _rows(chosen.results)}
+    done = {_key(row) for row in read_rows(chosen.results)}
     for seed in chosen.seeds:
         for name in chosen.sets:
             for recipe in chosen.recipes:
@@ -45,7 +45,9 @@ def main() -> None:
                     continue
                 data = SETS[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
-                row = run | (_rival(data, run) if recipe in ("baseline", "fasttext") else _train(data, directory, run))
+                row = run | (
+                    _rival(data, run) if recipe in ("baseline", "fasttext") else train_recipe(data, directory, run)
+                )
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
@@ -55,7 +57,8 @@ def _offered(name: str, recipe: str) -> bool:
     return bool(best(name)) if recipe == "best" else recipe != "fasttext" or name in READ_BY_FASTTEXT
 
 
-def _train(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+def train_recipe(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Train on one set with the choices of a run, and return what is to be known of it."""
     choices = {**(best(run["set"]) if run["recipe"] == "best" else {}), **run["choices"]}
     begin = time.process_time()
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
@@ -79,7 +82,8 @@ def _rival(data: DataSet, run: dict[str, Any]) -> dict[str, Any]:
     return {"figure": data.figure, "test": test, "processor_seconds": round(time.process_time() - begin, 1)}
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The results so far."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""The table of all recipes, from the results of `run.py`, printed or put into the README.
+"""The tables of all recipes and of what changes them, from what `run.py` and `ablation.py` found.
 
 python examples/recipes/table.py [--write]
 """
@@ -13,8 +13,6 @@ from typing import Any
 from published import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "model_cards" / "results.jsonl"
-BEGIN, END = "<!-- recipes: made by examples/recipes/table.py -->", "<!-- recipes: end -->"
 HEADER = (
     "data (figure)",
     "bag of words or statistics",
@@ -61,6 +59,29 @@ def table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
+def ablation_table(rows: Rows) -> str:
+    """Markdown: the default's validation figure, and what each change adds to it; the test figure in brackets."""
+    groups: dict[tuple[str, str], Rows] = defaultdict(list)
+    for row in rows:
+        groups[row["change"], row["set"]].append(row)
+    names = list(dict.fromkeys(name for _, name in groups))
+    lines = ["| change | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    for change in dict.fromkeys(change for change, _ in groups):
+        cells = [_change(groups.get((change, name), []), groups["the default", name], change) for name in names]
+        lines.append(f"| {change} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _change(rows: Rows, default: Rows, change: str) -> str:
+    if not rows:
+        return ""
+    seeds = {row["seed"] for row in rows}
+    start = 0.0 if change == "the default" else mean(row["validation"] for row in default if row["seed"] in seeds)
+    found = 100 * (mean(row["validation"] for row in rows) - start)
+    shown = f"{found:.1f}" if start == 0 else f"{found:+.1f}"
+    return f"{shown} ({100 * mean(row['test'] for row in rows):.1f})"
+
+
 def _parameters(rows: Rows) -> str:
     counts = [row["parameters"] for row in rows if "parameters" in row]
     return f"{mean(counts):,.0f}" if counts else ""
@@ -79,14 +100,19 @@ def _figure(rows: Rows, figure: str) -> str:
 
 
 def main() -> None:
-    """Print the table, or put it between its marks in the README."""
-    made = table([json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()])
-    if "--write" not in sys.argv[1:]:
-        print(made)
-        return
+    """Print both tables, or put them between their marks in the README."""
     readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    for name, make, file in (("recipes", table, "results"), ("ablations", ablation_table, "ablations")):
+        rows = (ROOT / "model_cards" / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
+        made = make([json.loads(row) for row in rows])
+        begin, end = f"<!-- {name}: made by examples/recipes/table.py -->", f"<!-- {name}: end -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{made}\n\n{end}{rest.split(end)[1]}"
+        if "--write" not in sys.argv[1:]:
+            print(made, end="\n\n")
+    if "--write" in sys.argv[1:]:
+        readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
