@@ -1,6 +1,6 @@
 """The batch law and the stream law, put to an exported model: it answers as the model it came from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,46 @@ from .state import RNNState
 TOLERANCE = 1e-5  # of the largest logit, or of 1 where all are smaller
 _SIZES = [(1, 1), (1, 30), (2, 3), (5, 12), (8, 40), (3, 150)]  # of batches: B at most, T at most
 
+PAST, PRESENT = "past_", "present_"  # before the names of a state's fields, as inputs and outputs
 Run = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
 RunStream = Callable[[Mapping[str, NDArray[Any]], RNNState], tuple[NDArray[Any], RNNState]]
+Answer = Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]]
 
 
 class ExportError(RuntimeError):
     """An exported model does not answer as the model it came from."""
+
+
+def check_answers(
+    model: RNNForSequenceClassification, answer: Answer, names: Sequence[str], tolerance: float = TOLERANCE
+) -> float:
+    """Compare a graph, with or without the state as inputs and outputs, on random batches and streams.
+
+    Args:
+        model: In evaluation mode, float32.
+        answer: All inputs by name -> all outputs.
+        names: Of the outputs.
+        tolerance: The largest difference that is let pass.
+
+    Returns:
+        As `check_batches`.
+
+    Raises:
+        ExportError: As `check_batches`.
+    """
+    fields = [name.removeprefix(PRESENT) for name in names if name.startswith(PRESENT)]
+
+    def run(inputs: Mapping[str, NDArray[Any]], state: RNNState) -> tuple[NDArray[Any], RNNState]:
+        past = {PAST + name: state[name].numpy() for name in fields}
+        found = dict(zip(names, answer({**inputs, **past}), strict=True))
+        after = {name: torch.from_numpy(np.asarray(found[PRESENT + name])) for name in fields}
+        return found["logits"], RNNState(**after)
+
+    def run_whole(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return run(inputs, RNNState.initial(model.config, len(inputs["attention_mask"])))[0]
+
+    worst = check_batches(model, run_whole, tolerance)
+    return max(worst, check_streams(model, run, tolerance)) if fields else worst
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ Storage = Literal["float32", "float16", "bfloat16", "int8", "int8_dynamic"]
 
 OPSET, IR_VERSION = 17, 9  # read by every ONNX Runtime since 1.14
 RUNTIME_DOMAIN = "com.microsoft"  # of ONNX Runtime's own operators
+_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO"}  # by the extra that writes them
 _INT8 = 127  # symmetric: -128 is not used
 _INT8_STORAGE = ("int8", "int8_dynamic")
 
@@ -138,8 +139,8 @@ class GraphBuilder:
         return f"{stem}_{self._names}"
 
 
-def require(module: str) -> Any:
-    """Import a module of the extra `onnx`.
+def require(module: str, extra: Literal["onnx", "openvino"] = "onnx") -> Any:
+    """Import a module of an extra.
 
     Raises:
         ImportError: It is not installed; with the command that installs it.
@@ -147,9 +148,10 @@ def require(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
+        name, written = module.partition(".")[0], _FORMATS[extra]
         raise ImportError(
-            f"Exporting to ONNX needs {module.partition('.')[0]}, which is not installed. Install it with "
-            'pip install "transformers-rnn[onnx]".'
+            f"Exporting to {written} needs {name}, which is not installed. Install it with pip install "
+            f'"transformers-rnn[{extra}]".'
         ) from error
 
 

@@ -2,22 +2,18 @@
 
 import copy
 import os
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from transformers_rnn_onnx.texts import TextReader
 
-from .export_check import TOLERANCE, ExportError, check_batches, check_streams
+from .export_check import TOLERANCE, ExportError, check_answers
 from .modeling_rnn import RNNForSequenceClassification
 from .onnx_builder import Storage, as_stored, require
-from .onnx_graph import PAST, PRESENT, build_graph
-from .state import RNNState
+from .onnx_graph import build_graph
 
 FILE = "model.onnx"
 Quantization = Literal["int8", "int8_dynamic", "float16", "bfloat16"]
@@ -115,19 +111,7 @@ def check_onnx(
     content = source if isinstance(source, bytes) else os.fspath(source)
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
-    fields = [name.removeprefix(PRESENT) for name in names if name.startswith(PRESENT)]
-
-    def run(inputs: Mapping[str, NDArray[Any]], state: RNNState) -> tuple[NDArray[Any], RNNState]:
-        past = {PAST + name: state[name].numpy() for name in fields}
-        found = dict(zip(names, session.run(names, {**inputs, **past}), strict=True))
-        after = {name: torch.from_numpy(np.asarray(found[PRESENT + name])) for name in fields}
-        return found["logits"], RNNState(**after)
-
-    def run_whole(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        return run(inputs, RNNState.initial(model.config, len(inputs["attention_mask"])))[0]
-
-    worst = check_batches(model, run_whole, tolerance)
-    return max(worst, check_streams(model, run, tolerance)) if fields else worst
+    return check_answers(model, lambda inputs: session.run(names, dict(inputs)), names, tolerance)
 
 
 def rounded(model: RNNForSequenceClassification, storage: Storage = "float32") -> RNNForSequenceClassification:

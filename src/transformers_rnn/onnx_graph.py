@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .export_check import PAST, PRESENT
 from .modeling_rnn import RNNForSequenceClassification
 from .ngrams import MULTIPLIER, NOTHING, PRIME, NgramEmbedding
 from .onnx_builder import RUNTIME_DOMAIN, GraphBuilder, Storage
@@ -19,7 +20,6 @@ from .state import RNNState
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN_TANH": (0,), "RNN_RELU": (0,)}
 _OPERATOR = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN", "RNN_RELU": "RNN"}
 
-PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
 _END = 2**63 - 1  # of a slice
 _REFUSED = -1  # a length that no runtime takes
 
@@ -50,18 +50,22 @@ def build_graph(model: RNNForSequenceClassification, with_state: bool = False, s
             "ONNX Runtime computes an LSTM with int8 numbers, but has no such operator for a GRU or a plain RNN. Use "
             "'int8': the file is as small, and computed with float32."
         )
-    if with_state and model.config.bidirectional:
-        raise ValueError(
-            "A bidirectional model cannot stream: its backward direction begins at the end of the sequence, which a "
-            "stream does not have yet. Export without with_state, or train with bidirectional=False."
-        )
-    return _ClassifierGraph(model, with_state, storage).build()
+    return ClassifierGraph(model, with_state, storage).build()
 
 
-class _ClassifierGraph:
-    """One graph on its way; what several steps of it read are its attributes."""
+class ClassifierGraph:
+    """One graph on its way, for the arguments of `build_graph`; what several steps of it read are its attributes.
 
-    def __init__(self, model: RNNForSequenceClassification, with_state: bool, storage: Storage) -> None:
+    Raises:
+        ValueError: `with_state` for a model of both directions.
+    """
+
+    def __init__(self, model: RNNForSequenceClassification, with_state: bool, storage: Storage = "float32") -> None:
+        if with_state and model.config.bidirectional:
+            raise ValueError(
+                "A bidirectional model cannot stream: its backward direction begins at the end of the sequence, which "
+                "a stream does not have yet. Export without with_state, or train with bidirectional=False."
+            )
         self.model, self.config, self.streaming = model, model.config, with_state
         self.graph = GraphBuilder(storage)
         fields = RNNState.initial(self.config, 1) if with_state else {}
@@ -92,7 +96,7 @@ class _ClassifierGraph:
     def _align(self, mask: str) -> None:
         """Where each sequence truly is: `count` and `lengths` (B,), `index` (T, B) into time, `valid` (T, B).
 
-        `steps` (B,) were read in all.
+        `end` (B,) is where the last step is, and `steps` (B,) were read in all.
         """
         graph = self.graph
         mask = graph.add("Transpose", graph.cast(mask, np.int32), perm=[1, 0])
@@ -106,6 +110,7 @@ class _ClassifierGraph:
             whole = graph.add("Or", whole, graph.add("Not", self.read))
             steps = graph.add("Max", self.count, graph.constant(1, np.int32))
         self.lengths = graph.add("Where", whole, steps, graph.constant(_REFUSED, np.int32))
+        self.end = graph.add("Sub", self.lengths, graph.constant(1, np.int32))
         length = graph.add("Gather", graph.add("Shape", mask), graph.constant(0))
         time = graph.add("Range", graph.constant(0), length, graph.constant(1))
         time = graph.add("Unsqueeze", time, graph.constant([1]))
@@ -126,13 +131,16 @@ class _ClassifierGraph:
         ids = graph.add("Transpose", sequence, perm=[1, 0])
         ids = graph.add("GatherElements", ids, self.index, axis=0)
         ids = graph.add("Where", self.valid, ids, graph.constant(config.pad_token_id))
-        # ONNX counts negative numbers from the end; here they are as wrong as those beyond it.
-        negative = graph.add("Less", ids, graph.constant(0))
-        ids = graph.add("Where", negative, graph.constant(config.vocab_size), ids)
+        ids = self._check_ids(ids)
         embedding: Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
         vectors = graph.rows("embedding", embedding, ids)
         ngrams: NgramEmbedding | None = self.model.rnn.embeddings.ngrams
         return vectors if ngrams is None else graph.add("Concat", vectors, *self._look_up(ngrams, ids), axis=2)
+
+    def _check_ids(self, ids: str) -> str:
+        # ONNX counts negative numbers from the end; here they are as wrong as those beyond it.
+        negative = self.graph.add("Less", ids, self.graph.constant(0))
+        return self.graph.add("Where", negative, self.graph.constant(self.config.vocab_size), ids)
 
     def _look_up(self, ngrams: NgramEmbedding, ids: str) -> list[str]:
         """The vectors (T, B, W) of n-grams of each length, from aligned ids (T, B)."""
@@ -153,15 +161,20 @@ class _ClassifierGraph:
         shifted = graph.add("Add", window, graph.constant(1))
         found = []
         for size in range(2, ngrams.order + 1):
-            number = graph.constant(size)
+            tokens = []
             for place in range(ngrams.order - size, ngrams.order):
                 end = graph.constant([place - before if place < before else _END])
-                token = graph.add("Slice", shifted, graph.constant([place]), end, axis)
-                number = graph.add("Add", graph.add("Mul", number, graph.constant(MULTIPLIER)), token)
-                number = graph.add("Mod", number, graph.constant(PRIME))
-            rows = graph.add("Mod", number, graph.constant(ngrams.num_embeddings))
-            found.append(graph.rows("ngrams", ngrams.weight, rows))
+                tokens.append(graph.add("Slice", shifted, graph.constant([place]), end, axis))
+            found.append(graph.rows("ngrams", ngrams.weight, self.hash_ngrams(tokens, ngrams.num_embeddings)))
         return found
+
+    def hash_ngrams(self, tokens: list[str], rows: int) -> str:
+        """The row of n-grams, from their ids + 1, each (T, B)."""
+        graph, number = self.graph, self.graph.constant(len(tokens))
+        for token in tokens:
+            number = graph.add("Add", graph.add("Mul", number, graph.constant(MULTIPLIER)), token)
+            number = graph.add("Mod", number, graph.constant(PRIME))
+        return graph.add("Mod", number, graph.constant(rows))
 
     def _recur(self, states: str) -> tuple[str, str]:
         """All layers: (T, B, F) -> states (T, B, S) and the last output of each direction (B, S)."""
@@ -206,7 +219,7 @@ class _ClassifierGraph:
     def _ends(self, states: str) -> str:
         """The last output of each direction (B, S), from the states (T, B, S): the backward direction ends first."""
         graph = self.graph
-        index = graph.add("Unsqueeze", graph.add("Sub", self.steps, graph.constant(1)), graph.constant([1]))
+        index = graph.add("Unsqueeze", graph.cast(self.end, np.int64), graph.constant([1]))
         last = graph.add("GatherND", graph.add("Transpose", states, perm=[1, 0, 2]), index, batch_dims=1)
         if not self.config.bidirectional:
             return last
@@ -219,7 +232,7 @@ class _ClassifierGraph:
         self, name: str, cell: RecurrentCell, states: str, start: list[str], attributes: dict[str, Any]
     ) -> list[str]:
         """One operator: (T, B, F) -> states (T, D, B, H), hidden and, of an LSTM, cell (D, B, H)."""
-        graph, (weights, recurrent, bias) = self.graph, _weights(cell)
+        graph, (weights, recurrent, bias) = self.graph, self._weights(cell)
         outputs, given = (3 if cell.mode == "LSTM" else 2), graph.bias(f"{name}.bias", bias)
         if graph.storage == "int8_dynamic":
             read, *read_scale = graph.int8(f"{name}.input", weights)
@@ -230,6 +243,16 @@ class _ClassifierGraph:
         read, recall = graph.weight(f"{name}.input", weights), graph.weight(f"{name}.recurrent", recurrent)
         inputs = [states, read, recall, given, self.lengths, *start]
         return graph.add_many(_OPERATOR[cell.mode], inputs, outputs, **attributes)
+
+    def _weights(self, cell: RecurrentCell) -> tuple[Tensor, Tensor, Tensor]:
+        """torch's weights of a layer in ONNX's order of gates: (D, G * H, F), (D, G * H, H) and (D, 2 * G * H)."""
+
+        def reordered(weight: Tensor) -> Tensor:
+            gates = weight.detach().split(cell.hidden_size)
+            return torch.cat([gates[index] for index in _ORDER[cell.mode]])
+
+        stacked = [torch.stack([reordered(one) for one in each]) for each in zip(*cell.all_weights, strict=True)]
+        return stacked[0], stacked[1], torch.cat(stacked[2:], dim=1)
 
     def _by_layer(self, name: str) -> list[str]:
         """A field (B, N, H) of the past as the (1, B, H) of each layer."""
@@ -314,17 +337,6 @@ class _ClassifierGraph:
     def _over_features(self, mask: str) -> str:
         """(T, B) -> (T, B, 1)."""
         return self.graph.add("Unsqueeze", mask, self.graph.constant([2]))
-
-
-def _weights(cell: RecurrentCell) -> tuple[Tensor, Tensor, Tensor]:
-    """torch's weights of a layer in ONNX's order of gates: (D, G * H, F), (D, G * H, H) and (D, 2 * G * H)."""
-
-    def reordered(weight: Tensor) -> Tensor:
-        gates = weight.detach().split(cell.hidden_size)
-        return torch.cat([gates[index] for index in _ORDER[cell.mode]])
-
-    stacked = [torch.stack([reordered(one) for one in each]) for each in zip(*cell.all_weights, strict=True)]
-    return stacked[0], stacked[1], torch.cat(stacked[2:], dim=1)
 
 
 def _transposed(graph: GraphBuilder, name: str, weight: Tensor) -> str:

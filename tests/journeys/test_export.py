@@ -105,3 +105,26 @@ def test_the_command_tells_the_cost_and_what_is_slower(tmp_path, monkeypatch, ca
     assert [line.partition(":")[0] for line in lines[1:]] == ["exported", "float32", "Warning"]
     assert lines[-1].startswith("Warning: slower than float32 here: one sequence: ")
     assert {path.name for path in tmp_path.glob("*-onnx/*")} >= {"model.onnx", "config.json", "tokenizer.json"}
+
+
+def test_the_command_writes_other_formats_and_refuses_what_they_do_not_have(tmp_path, monkeypatch, capsys):
+    import runpy
+    import sys
+
+    directories = [str(tmp_path / name) for name, _ in build(tmp_path)]
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["export_classifier.py", *words])
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+    command(directories[1], "--format", "openvino", "--with_state")
+    assert capsys.readouterr().out.startswith(f"{directories[1]}-openvino/model.xml: answers as the model, on random")
+    names = {path.name for path in tmp_path.glob("*-openvino/*")}
+    assert names == {"model.xml", "model.bin", "config.json", "preprocessor_config.json"}
+    for words, message in (
+        (["openvino", "--quantize", "int8"], "--quantize is of --format onnx"),
+        (["torch_export", "--with_state"], "--with_state is of --format onnx and openvino"),
+    ):
+        with pytest.raises(SystemExit):
+            command(directories[0], "--format", *words)
+        assert capsys.readouterr().err.endswith(f"error: {message}\n")

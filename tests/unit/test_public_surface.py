@@ -94,6 +94,8 @@ ROOMS = [
     "onnx_graph",
     "onnx_export",
     "export_cost",
+    "openvino_graph",
+    "openvino_export",
     "torch_export",
     "pretraining",
     "registration",
@@ -137,7 +139,7 @@ def test_the_public_names():
 
 def test_importing_changes_nothing_but_the_tables_and_brings_nothing_heavy(tmp_path):
     loaded = json.loads(run("-W", "error", "-c", FIRST + LOOK, cwd=tmp_path))
-    assert not {"evaluate", "matplotlib", "onnxruntime", "sklearn.metrics"} & set(loaded)
+    assert not {"evaluate", "matplotlib", "onnxruntime", "openvino", "sklearn.metrics"} & set(loaded)
 
 
 def test_the_tables_of_the_host():
