@@ -112,6 +112,8 @@ def build(directory: str, limits: Namespace) -> FastAPI:
             place = "" if alone else f"inputs[{number}]: "
             if isinstance(answer, REFUSALS):
                 raise HTTPException(422, f"{place}{answer}")
+            if isinstance(answer, FloatingPointError):  # good input, but the model has no answer to it
+                raise HTTPException(500, f"{place}{answer}")
             if isinstance(answer, Exception):
                 logging.getLogger("uvicorn.error").error("%s", place, exc_info=answer)
                 raise HTTPException(500, "The server failed on this input; its log says how.")

@@ -60,15 +60,16 @@ def export_onnx(
 
     Raises:
         ImportError: onnx or onnxruntime is not installed; with the command that installs them.
-        ValueError: `with_state` for a model of both directions, an unknown `quantize`, `"int8_dynamic"` for another
-            cell than the LSTM, or a tokenizer or feature
-            extractor that does not fit the model or cannot be read without the library.
+        ValueError: Adapters that are not merged, `with_state` for a model of both directions, an unknown `quantize`,
+            `"int8_dynamic"` for another cell than the LSTM, or a tokenizer or feature extractor that does not fit the
+            model or cannot be read without the library.
         ExportError: The file answers otherwise than the model, or `tokenizer.json` reads otherwise than the tokenizer.
     """
     if quantize is not None and quantize not in get_args(Quantization):
         raise ValueError(
             f"quantize must be one of {', '.join(map(repr, get_args(Quantization)))} or None, got {quantize!r}."
         )
+    check_merged(model)
     check_processor(model, processing_class)
     require("onnxruntime")
     storage: Storage = quantize or "float32"
@@ -124,6 +125,24 @@ def rounded(model: RNNForSequenceClassification, storage: Storage = "float32") -
     result: RNNForSequenceClassification = copy.deepcopy(model).cpu().float().eval()
     result.load_state_dict({name: as_stored(value, storage) for name, value in result.state_dict().items()})
     return result
+
+
+def check_merged(model: torch.nn.Module) -> None:
+    """Refuse a model on whose weights adapters of peft stand.
+
+    Args:
+        model: Of peft, or the one below it.
+
+    Raises:
+        ValueError: It has such adapters; with the names of their modules.
+    """
+    foreign = [part for part in model.modules() if type(part).__module__.partition(".")[0] == "peft"]
+    if foreign:
+        kinds = ", ".join(sorted({type(part).__name__ for part in foreign}))
+        raise ValueError(
+            f"An ONNX file holds the weights themselves, but adapters of peft stand on them ({kinds}). Merge them "
+            "first: model = model.merge_and_unload()."
+        )
 
 
 def check_processor(model: RNNForSequenceClassification, processing_class: Any) -> None:

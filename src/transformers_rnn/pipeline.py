@@ -21,6 +21,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 _INPUT = "input_features"
 _WINDOW = 50  # batches that are sorted by length together
 _Options = dict[str, Any]
+_OVERFLOW = "The logits must be finite, got {}: the states overflow. Shorten or scale the sequence, or train again."
 _PROBLEMS = {"threshold": ("multi_label_classification",), "abstain_below": ("single_label_classification", None)}
 
 
@@ -167,11 +168,10 @@ class SequenceClassificationPipeline(SortedPipeline):
 
     Raises:
         ValueError: What prepares the model's kind of input is missing, or a parameter is out of its range.
-        TypeError: An unknown parameter.
+        TypeError: An unknown parameter. In a call, FloatingPointError: logits that are not finite.
     """
 
-    _load_processor = False  # type: ignore[assignment]
-    _load_image_processor = False  # type: ignore[assignment]
+    _load_processor = _load_image_processor = False  # type: ignore[assignment]
 
     def __init__(
         self, model: PreTrainedModel, feature_extractor: Any = None, tokenizer: Any = None, **kwargs: Any
@@ -258,8 +258,7 @@ class SequenceClassificationPipeline(SortedPipeline):
         postprocess = self._choices(threshold=threshold, abstain_below=abstain_below)
         if top_k not in ("", None) and (not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, or None for all labels, got {top_k!r}.")
-        if top_k != "":
-            postprocess["top_k"] = top_k
+        postprocess |= {} if top_k == "" else {"top_k": top_k}
         if function_to_apply is not None:
             function = str(getattr(function_to_apply, "value", function_to_apply)).lower()  # or the host's enum
             if function not in ("softmax", "sigmoid", "none"):
@@ -325,6 +324,8 @@ class SequenceClassificationPipeline(SortedPipeline):
 
 def _scores(function: str, logits: NDArray[Any]) -> NDArray[Any]:
     """Logits to scores by the host's own arithmetic: its pipelines give the same bits."""
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(_OVERFLOW.format(logits[~np.isfinite(logits)][0]))
     if function == "softmax":
         grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return grown / grown.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]

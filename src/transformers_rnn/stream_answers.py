@@ -120,7 +120,16 @@ class StreamScores:
             keys: Of the streams.
             logits: (B, L).
             state: What they remember, B rows.
+
+        Raises:
+            FloatingPointError: Logits that are not finite, with the first such stream.
         """
+        if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly one pass
+            row, label = (~torch.isfinite(logits)).nonzero()[0].tolist()
+            raise FloatingPointError(
+                f"The logits must be finite, got {logits[row, label].item()} in stream {keys[row]!r}: its states "
+                "overflow. Reset or drop it, and scale what is pushed, or train again."
+            )
         scores, confidence = self._score(logits.float())
         decided: list[NDArray[Any]] = []
         if state.stopping is not None:

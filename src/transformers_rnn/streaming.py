@@ -120,6 +120,7 @@ class StreamingClassifier:
         Raises:
             ValueError: Items of a wrong shape, width or type, numbers that are not finite (with their stream and
                 step), ids outside the vocabulary, a key given twice. Then nothing was read of any stream.
+            FloatingPointError: The states of a stream overflow, of the first such. All items were read.
         """
         if keys is not None:
             keys = list(keys)

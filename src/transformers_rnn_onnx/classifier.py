@@ -105,6 +105,7 @@ class OnnxSequenceClassifier:
 
         Raises:
             ValueError: A choice or a sequence that makes no sense, with its number.
+            FloatingPointError: Logits that are not finite.
         """
         if type(batch_size) is not int or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")

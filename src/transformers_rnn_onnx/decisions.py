@@ -52,6 +52,9 @@ class Decisions:
         Args:
             logits: (B, L), float32.
             options: Of `options`.
+
+        Raises:
+            FloatingPointError: Logits that are not finite.
         """
         function, threshold = options.get("function_to_apply") or self._usual_function(), options.get("threshold")
         best = "top_k" not in options and threshold is None
@@ -89,6 +92,11 @@ class Decisions:
 
 
 def _scores(function: str, logits: NDArray[Any]) -> NDArray[Any]:
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(
+            f"The logits must be finite, got {logits[~np.isfinite(logits)][0]}: the states overflow. Shorten or scale "
+            "the sequence, or train again."
+        )
     if function == "softmax":
         grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return grown / grown.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]

@@ -46,12 +46,15 @@ class OnnxStream:
 
         Raises:
             ValueError: What is no such thing; nothing is read then. Or nothing was read as yet.
+            FloatingPointError: With it the states overflow; it is not read.
         """
         piece = self._read(steps)
         if not len(piece) and not self.steps:
             raise ValueError("The stream has read nothing yet, so there is no answer. Push at least one step.")
-        logits, self.state = self._run(piece, self.state)
-        return self._decide(logits)
+        logits, after = self._run(piece, self.state)
+        answer = self._decide(logits)
+        self.state = after
+        return answer
 
     @property
     def steps(self) -> int:

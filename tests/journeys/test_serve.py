@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
+import torch
 from processes import ROOT
 from transformers import pipeline
 
@@ -177,3 +178,19 @@ def test_vectors_are_served(tmp_path):
         assert ask({"inputs": {"input_features": series[0]}}) == ask({"inputs": series[0]})
         assert ask({"inputs": [{"input_features": series[0]}]}) == ask({"inputs": series[0]})
         check_refusals(ask, REFUSED_VECTORS)
+
+
+def test_states_that_overflow_are_told(tmp_path):
+    config = RNNConfig(input_size=3, nonlinearity="relu", pooling="mean")
+    model = RNNForSequenceClassification(config)
+    for name, parameter in model.rnn.named_parameters():
+        torch.nn.init.constant_(parameter, 2.0 if "weight" in name else 0.0)
+    model.save_pretrained(tmp_path)
+    SequenceVectorFeatureExtractor(feature_size=3).save_pretrained(tmp_path)
+    good, bad = [ROW], [ROW] * 60
+    message = "The logits must be finite, got nan: the states overflow. Shorten or scale the sequence, or train again."
+    with served(tmp_path) as (ask, _):
+        assert ask({"inputs": bad}) == (500, {"detail": message})
+        assert ask({"inputs": [good, bad]}) == (500, {"detail": f"inputs[1]: {message}"})
+        assert ask({"inputs": bad, "parameters": {"function_to_apply": "none"}}) == (500, {"detail": message})
+        assert ask({"inputs": [good, good]})[0] == 200

@@ -112,6 +112,35 @@ def test_vectors_as_the_pipeline_takes_them(tmp_path):
     assert classify([]) == []
 
 
+OVERFLOW = (
+    r"^The logits must be finite, got nan: the states overflow\. Shorten or scale the sequence, or train again\.$"
+)
+
+
+@pytest.mark.parametrize("function", ["softmax", "sigmoid", "none"])
+def test_states_that_overflow_have_no_answer(tmp_path, monkeypatch, function):
+    reader = SequenceVectorFeatureExtractor(feature_size=5)
+    fields = {"cell_type": "rnn", "nonlinearity": "relu", "bidirectional": False, "pooling": "last"}
+    model = model_of(**fields)
+    torch.nn.init.constant_(model.rnn.layers[0].cell.weight_hh_l0, 2.0)  # 40 times as much after each step
+    torch.nn.init.constant_(model.rnn.layers[0].cell.weight_ih_l0, 1.0)
+    monkeypatch.setattr("transformers_rnn.onnx_export.check_onnx", lambda *_: None)  # its batches are too long, too
+    export_onnx(model, tmp_path, reader, with_state=True)
+    pipe = pipeline("sequence-classification", model=model, feature_extractor=reader)
+    classify = OnnxSequenceClassifier(tmp_path, num_threads=1)
+    good, bad = np.ones((2, 5)), np.ones((60, 5))
+    for each in (pipe, classify):
+        assert len(each([good, good], function_to_apply=function)) == 2
+        for inputs in (bad, [good, bad]):
+            with pytest.raises(FloatingPointError, match=OVERFLOW):
+                each(inputs, function_to_apply=function, batch_size=2)
+    stream = classify.stream(function_to_apply=function)
+    stream.push(good)
+    with pytest.raises(FloatingPointError, match=OVERFLOW):
+        stream.push(bad)
+    assert stream.steps == 2
+
+
 def test_windows_keep_the_order(tmp_path):
     pipe, classify = exported(tmp_path, "vectors")
     many = series(130)

@@ -78,6 +78,20 @@ def test_parts_that_do_not_fit_are_refused():
         StreamingClassifier(model, tokenizer=train_tokenizer(["a"]))
 
 
+def test_a_stream_that_overflows_has_no_answer():
+    classifier = vectors(num_labels=3)
+    classifier.model.classifier.bias.data[:] = torch.tensor([0.0, torch.inf, 0.0])
+    for push in (classifier.push_many, lambda _: classifier.push([0.5, 1.0])):
+        with pytest.raises(
+            FloatingPointError,
+            match=r"^The logits must be finite, got inf in stream (None|'a'): its states overflow\. Reset or drop it, "
+            r"and scale what is pushed, or train again\.$",
+        ):
+            push({"a": [0.5, 1.0]})
+    classifier.model.classifier.bias.data[:] = 3e38  # the sum of such logits is not finite, but they are
+    assert classifier.push([0.5, 1.0]).steps == 2
+
+
 def test_streams_are_reset_dropped_and_counted():
     classifier = vectors()
     first = classifier.push([1.0, 2.0], "a")
