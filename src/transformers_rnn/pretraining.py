@@ -24,6 +24,7 @@ from .tokenization import train_tokenizer
 from .unlabelled_data import Rows, load_sequences
 
 STEPS = 1_000  # at least; fewer sequences are read several times
+PIECE = 400  # tokens; at each of them every word of the vocabulary has a score
 TOGETHER = 1_000  # texts that are tokenized at once
 
 
@@ -128,7 +129,9 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         texts=[row for row in train[:SAMPLE] if isinstance(row, str)] if _are_texts(train) else None,
         lengths=None if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
     )
-    return replace(recipe, config={**recipe.config, "embedding_dropout": 0.1, "classifier_dropout": 0.0})
+    noise = {"embedding_dropout": 0.1, "vocabulary_dropout": 0.0, "classifier_dropout": 0.0}
+    cut = PIECE if _are_texts(train) else recipe.max_length
+    return replace(recipe, max_length=cut, config={**recipe.config, **noise})
 
 
 def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:

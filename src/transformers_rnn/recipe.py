@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-LONGEST_TEXT = 400  # tokens; back-propagation through more costs much and teaches little
-LONGEST_SERIES = 1000  # steps
+LONGEST = 1000  # tokens or steps; back-propagation through more costs much and teaches little
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
 TELLING = 100_000  # words; in fewer, which words stand near each other says little
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
@@ -47,10 +46,10 @@ def choose_recipe(
     """Choose a tokenizer, sizes, regularisation and schedule from the size and kind of the data.
 
     A bidirectional LSTM for texts, a GRU for vectors, whose states are pooled, with dropout on what it reads and on
-    what is classified; words that start from their neighbourhoods in the training texts, where these are long enough;
-    AdamW with a short warm-up and a linear decay, and the average of the weights on the way; more passes over less
-    data, stopped early on the validation set. The numbers were settled on the validation sets of SMS Spam, TREC,
-    SST-2, BBC News, surnames, VADER, GoEmotions and Japanese Vowels.
+    what is classified; where the training texts are long enough, words that start from their neighbourhoods in them
+    and are now and then left out; AdamW with a short warm-up and a linear decay, and the average of the weights on the
+    way; more passes over less data, stopped early on the validation set. The numbers were settled on the validation
+    sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and Japanese Vowels.
 
     Args:
         num_train: Training sequences; `None` for a stream, which is taken for large.
@@ -96,9 +95,10 @@ def choose_recipe(
         "load_best_model_at_end": True,
         **_judged_by(problem_type, num_validation or 0),
     }
-    longest = LONGEST_TEXT if reads_text else LONGEST_SERIES
-    cut = longest if reads_text or (lengths is not None and max(lengths, default=0) > longest) else None
+    cut = LONGEST if reads_text or (lengths is not None and max(lengths, default=0) > LONGEST) else None
     vectors = "texts" if tokenizer.get("level") == "word" and _count_words(texts or (), rows) >= TELLING else None
+    if vectors:
+        config["vocabulary_dropout"] = 0.3
     return Recipe(config, arguments, max(3, epochs // 4), tokenizer, cut, vectors)
 
 

@@ -402,12 +402,14 @@ def test_recipes_follow_the_data():
     assert "label_smoothing" not in choose_recipe(50_000, 500, "regression", texts=["Smith", "van Dyk"]).config
     long = choose_recipe(20_000, 500, SINGLE, texts=["some words that make a text"] * 50)
     assert (long.pretrained_vectors, words.pretrained_vectors, names.pretrained_vectors) == ("texts", None, None)
+    assert (long.config["vocabulary_dropout"], long.max_length) == (0.3, 1000)
+    assert "vocabulary_dropout" not in words.config
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert few.arguments["metric_for_best_model"] == "loss"
     assert few.arguments["num_train_epochs"] > words.arguments["num_train_epochs"]
     series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 5_000])
-    assert (series.tokenizer, series.max_length) == ({}, 1000)
+    assert (series.tokenizer, series.max_length, series.config["cell_type"]) == ({}, 1000, "gru")
 
 
 def test_strategies_do_not_contradict_each_other():
