@@ -79,7 +79,7 @@ def check_batches(model: RNNForSequenceClassification, run: Run, tolerance: floa
         batch = random_batch(model.config, lengths, generator)
         found = run({name: value.numpy() for name, value in batch.items()})
         where = f"on a batch of lengths {lengths.tolist()}"
-        worst = max(worst, _difference(found, model(**batch).logits, tolerance, where))
+        worst = max(worst, difference(found, model(**batch).logits, tolerance, where))
     return worst
 
 
@@ -112,7 +112,7 @@ def check_streams(
             own = expected.state
             found, theirs = run({name: value.numpy() for name, value in batch.items()}, theirs)
             where = f"on piece {piece} of streams, of lengths {lengths.tolist()}"
-            worst = max(worst, _difference(found, expected.logits, tolerance, where))
+            worst = max(worst, difference(found, expected.logits, tolerance, where))
     return worst
 
 
@@ -138,14 +138,25 @@ def random_batch(config: RNNConfig, lengths: NDArray[Any], generator: np.random.
     return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
-def _difference(found: NDArray[Any], expected: Tensor, tolerance: float, where: str) -> float:
+def difference(found: NDArray[Any], expected: Tensor, tolerance: float, where: str) -> float:
+    """The largest difference of logits, in units of the largest logit (or 1).
+
+    Args:
+        found: By the exported model.
+        expected: By the model.
+        tolerance: The largest that is let pass.
+        where: It was found, in words.
+
+    Raises:
+        ExportError: It is above the tolerance, or the shapes differ.
+    """
     wanted = expected.numpy()
     if found.shape != wanted.shape:
         raise ExportError(f"The exported model gives logits of shape {found.shape} {where}, not {wanted.shape}.")
-    difference = float(np.abs(found - wanted).max() / max(1.0, float(np.abs(wanted).max())))
-    if not difference <= tolerance:  # also where it is no number
+    largest = float(np.abs(found - wanted).max() / max(1.0, float(np.abs(wanted).max())))
+    if not largest <= tolerance:  # also where it is no number
         raise ExportError(
-            f"The exported model gives other logits than the model {where}: they differ by {difference:.2g}, and "
+            f"The exported model gives other logits than the model {where}: they differ by {largest:.2g}, and "
             f"{tolerance:g} is allowed. Please report this with the model's config."
         )
-    return difference
+    return largest

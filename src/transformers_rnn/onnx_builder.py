@@ -12,7 +12,7 @@ Storage = Literal["float32", "float16", "bfloat16", "int8", "int8_dynamic"]
 
 OPSET, IR_VERSION = 17, 9  # read by every ONNX Runtime since 1.14
 RUNTIME_DOMAIN = "com.microsoft"  # of ONNX Runtime's own operators
-_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO"}  # by the extra that writes them
+_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO", "executorch": "ExecuTorch"}  # by the extra that writes them
 _INT8 = 127  # symmetric: -128 is not used
 _INT8_STORAGE = ("int8", "int8_dynamic")
 
@@ -139,7 +139,7 @@ class GraphBuilder:
         return f"{stem}_{self._names}"
 
 
-def require(module: str, extra: Literal["onnx", "openvino"] = "onnx") -> Any:
+def require(module: str, extra: Literal["onnx", "openvino", "executorch"] = "onnx") -> Any:
     """Import a module of an extra.
 
     Raises:

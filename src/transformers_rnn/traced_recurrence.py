@@ -38,6 +38,9 @@ def run_traced(
         kept = tuple(torch.where(valid_t, new, old) for new, old in zip(after, carry, strict=True))
         return kept, kept[0].clone()
 
+    if type(inputs.shape[1]) is int and inputs.shape[1] == 1:  # a loop of one step, which some runtimes do not have
+        memory, last = step(initial, (read[0], valid))
+        return last[:, None], memory
     memory, states = scan(step, initial, (read.contiguous(), valid.transpose(0, 1)[:, :, None].contiguous()))
     return states.transpose(0, 1), memory
 

@@ -97,6 +97,7 @@ ROOMS = [
     "openvino_graph",
     "openvino_export",
     "torch_export",
+    "executorch_export",
     "pretraining",
     "registration",
     "__init__",
