@@ -112,7 +112,7 @@ class GraphBuilder:
         """The parts of which a weight is kept: the numbers and, for int8, the scale of each row."""
         if self.storage in _INT8_STORAGE:
             numbers, scale = quantize_rows(value)
-            return [self._keep(name, numbers), self._keep(f"{name}.scale", scale)]
+            return [self._keep(name, numbers), self._keep(f"{name}.scale", scale.half())]  # exact: see quantize_rows
         return [self._keep(name, value.to(getattr(torch, self.storage)))]
 
     def _widen(self, stored: str, scale: str | None = None) -> str:
@@ -120,7 +120,7 @@ class GraphBuilder:
             return stored
         # Not DequantizeLinear: runtimes do not fold that one, and would do it again in every call.
         wide = self.cast(stored, np.float32)
-        return wide if scale is None else self.add("Mul", wide, scale)
+        return wide if scale is None else self.add("Mul", wide, self.cast(scale, np.float32))
 
     def _keep(self, name: str, value: Tensor) -> str:
         if value.dtype == torch.bfloat16:  # numpy has none
@@ -156,10 +156,15 @@ def require(module: str, extra: Literal["onnx", "openvino", "executorch"] = "onn
 
 
 def quantize_rows(value: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest int8 numbers from -127 to 127 of each row (..., columns), and the row's scale (..., 1)."""
+    """The nearest int8 numbers from -127 to 127 of each row (..., columns), and the row's scale (..., 1).
+
+    The scale is rounded to float16, half of its bytes, before the numbers are; that moves the largest number of a row
+    by at most one part in 2,000.
+    """
     scale = value.abs().amax(dim=-1, keepdim=True) / _INT8
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return (value / scale).round().to(torch.int8), scale
+    half = torch.finfo(torch.float16)
+    scale = torch.where(scale > 0, scale.clamp(half.smallest_normal, half.max), 1.0).half().float()
+    return (value / scale).round().clamp(-_INT8, _INT8).to(torch.int8), scale
 
 
 def as_stored(value: Tensor, storage: Storage) -> Tensor:

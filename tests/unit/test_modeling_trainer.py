@@ -89,6 +89,15 @@ def assert_close(one, other):
         torch.testing.assert_close(value, other[name], rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_trainer_compiles_the_model(trainer_of):
+    torch._dynamo.reset()
+    rows, choices = rows_of(SINGLE), {"torch_compile": True, "torch_compile_backend": "aot_eager"}
+    compiled = trainer_of(SINGLE, rows, **choices)
+    assert_close(trained(compiled), trained(trainer_of(SINGLE, rows)))
+    assert type(compiled.model_wrapped).__name__ == "OptimizedModule"
+
+
 def squared_error(outputs, labels, num_items_in_batch):
     """A loss of the user's own, normalised by the number of labels as the host wants it."""
     return functional.mse_loss(outputs["logits"], labels.reshape(outputs["logits"].shape), reduction="sum") / (

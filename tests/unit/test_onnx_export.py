@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, SequenceVectorFeatureExtractor, train_tokenizer
 from transformers_rnn.export_check import ExportError, check_batches
-from transformers_rnn.onnx_builder import GraphBuilder
+from transformers_rnn.onnx_builder import GraphBuilder, as_stored
 from transformers_rnn.onnx_export import check_onnx, export_onnx, save_beside
 from transformers_rnn.onnx_graph import build_graph
 
@@ -60,6 +60,18 @@ def test_int8_is_a_quarter_of_the_size(tmp_path):
     assert sizes["float16"] < 0.52 * sizes[None]
     assert sizes["bfloat16"] < 0.52 * sizes[None]
     assert sizes["int8"] < 0.3 * sizes[None]
+
+
+def test_rows_in_int8_come_back_as_they_were_rounded():
+    torch.manual_seed(0)
+    value = torch.randn(40, 30) * torch.logspace(-9, 4, 40)[:, None]
+    value[7] = 0
+    rounded = as_stored(value, "int8")
+    assert torch.equal(as_stored(rounded, "int8"), rounded), "the file is made of rounded weights"
+    large = value.abs().amax(1, keepdim=True)
+    usual = large[:, 0] > 0.01  # shorter rows have numbers below float16's own
+    assert ((rounded - value).abs() <= large * (0.5 / 127 + 1 / 2000))[usual].all()
+    assert torch.isfinite(rounded).all()
 
 
 def test_another_model_does_not_pass(tmp_path):
