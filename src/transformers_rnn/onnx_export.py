@@ -140,7 +140,7 @@ def check_merged(model: torch.nn.Module) -> None:
     if foreign:
         kinds = ", ".join(sorted({type(part).__name__ for part in foreign}))
         raise ValueError(
-            f"An ONNX file holds the weights themselves, but adapters of peft stand on them ({kinds}). Merge them "
+            f"An exported file holds the weights themselves, but adapters of peft stand on them ({kinds}). Merge them "
             "first: model = model.merge_and_unload()."
         )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .export_check import TOLERANCE, check_answers
 from .modeling_rnn import RNNForSequenceClassification
 from .onnx_builder import require
-from .onnx_export import check_processor, rounded, save_beside
+from .onnx_export import check_merged, check_processor, rounded, save_beside
 from .openvino_graph import build_openvino_graph
 
 FILE = "model.xml"
@@ -46,10 +46,11 @@ def export_openvino(
 
     Raises:
         ImportError: onnx or openvino is not installed; with the command that installs them.
-        ValueError: `with_state` for a model of both directions, or a tokenizer or feature extractor that does not fit
-            the model or cannot be read without the library.
+        ValueError: Adapters that are not merged, `with_state` for a model of both directions, or a tokenizer or
+            feature extractor that does not fit the model or cannot be read without the library.
         ExportError: The file answers otherwise than the model, or `tokenizer.json` reads otherwise than the tokenizer.
     """
+    check_merged(model)
     check_processor(model, processing_class)
     openvino, _ = (require(module, "openvino") for module in ("openvino", "onnx"))
     model = rounded(model)

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 from transformers_rnn.onnx_export import check_onnx, export_onnx
+from transformers_rnn.openvino_export import export_openvino
 from transformers_rnn.torch_export import check_program, export_program
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -75,16 +76,17 @@ def tagger():
         {"target_modules": ["embed_tokens"], "modules_to_save": ["classifier"]},
     ],
 )
-def test_onnx_wants_merged_weights(tmp_path, parts):
+@pytest.mark.parametrize("export", [export_onnx, export_openvino])
+def test_onnx_and_openvino_want_merged_weights(tmp_path, export, parts):
     base = tagger()
     model = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", r=2, **parts))
     for each in (model, base):
         with pytest.raises(
             ValueError,
-            match=r"^An ONNX file holds the weights themselves, but adapters of peft stand on them \(.*\)\. Merge "
+            match=r"^An exported file holds the weights themselves, but adapters of peft stand on them \(.*\)\. Merge "
             r"them first: model = model\.merge_and_unload\(\)\.$",
         ):
-            export_onnx(each, tmp_path / "out")
+            export(each, tmp_path / "out")
     assert not list(tmp_path.iterdir())
     merged = model.merge_and_unload()
     assert check_onnx(merged, export_onnx(merged, tmp_path / "merged.onnx")) <= 1e-5
