@@ -57,9 +57,11 @@ def main() -> None:
             for name in names:
                 if name not in chosen.sets or (change, name, seed) in done:
                     continue
-                run = {"set": name, "recipe": "default", "seed": seed, "choices": choices}
+                run = {"set": name, "recipe": "default", "seed": seed}
                 data = SETS[name](chosen.data)
-                row = train_recipe(data, chosen.output_dir / re.sub(r"\W+", "-", f"{name} {change} {seed}"), run)
+                row = train_recipe(
+                    data, chosen.output_dir / re.sub(r"\W+", "-", f"{name} {change} {seed}"), run, choices
+                )
                 kept = {"test": row["test"][row["figure"]], **{key: row[key] for key in ("figure", "validation")}}
                 with ABLATIONS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"change": change, "set": name, "seed": seed, **kept}) + "\n")

@@ -5,11 +5,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from data import SETS, unlabelled_reviews
+
+from transformers_rnn.cooccurrence import vectors_from_texts
 from transformers_rnn.pretrained_embeddings import vectors_from_model
 
 
-def best(name: str) -> dict[str, Any]:
-    """The choices for a set, as `train_classifier` takes them; empty where the default is the best that was found."""
+def best(name: str, folder: Path) -> dict[str, Any]:
+    """The choices for a set, as `train_classifier` takes them; empty where the default is the best that was found.
+
+    Args:
+        name: Of the set.
+        folder: With the original files.
+    """
+    if name == "imdb":
+        vectors = partial(
+            vectors_from_texts, [*unlabelled_reviews(folder), *SETS[name](folder).source["train"]["text"]]
+        )
+        return {"pretrained_vectors": vectors, "cell_type": "gru", "variational_dropout": True, "num_train_epochs": 3}
     if name == "trec6":
         return {"pretrained_vectors": _minilm(), "embedding_training": 0.3, "hidden_size": 256}
     if name in ("sst2", "sst2-phrases"):

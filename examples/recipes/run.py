@@ -41,25 +41,23 @@ def main() -> None:
         for name in chosen.sets:
             for recipe in chosen.recipes:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
-                if _key(run) in done or not _offered(name, recipe):
+                if _key(run) in done or (recipe == "fasttext" and name not in READ_BY_FASTTEXT):
+                    continue
+                choices = best(name, chosen.data) if recipe == "best" else {}
+                if recipe == "best" and not choices:
                     continue
                 data = SETS[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
-                row = run | (
-                    _rival(data, run) if recipe in ("baseline", "fasttext") else train_recipe(data, directory, run)
-                )
+                rival = recipe in ("baseline", "fasttext")
+                found = _rival(data, run) if rival else train_recipe(data, directory, run, {**choices, **further})
+                row = run | found
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
 
 
-def _offered(name: str, recipe: str) -> bool:
-    return bool(best(name)) if recipe == "best" else recipe != "fasttext" or name in READ_BY_FASTTEXT
-
-
-def train_recipe(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Train on one set with the choices of a run, and return what is to be known of it."""
-    choices = {**(best(run["set"]) if run["recipe"] == "best" else {}), **run["choices"]}
+def train_recipe(data: DataSet, directory: Path, run: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
+    """Train on one set with these choices, and return what is to be known of the run."""
     begin = time.process_time()
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
     card = {**data.card, "command": command}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .export_check import TOLERANCE, difference
 from .modeling_rnn import RNNForSequenceClassification
 from .onnx_builder import require
-from .onnx_export import check_processor, rounded, save_beside
+from .onnx_export import check_merged, check_processor, rounded, save_beside
 from .state import RNNState
 
 FILE = "model.pte"
@@ -76,9 +76,11 @@ def export_executorch(
 
     Raises:
         ImportError: executorch is not installed; with the command that installs it.
-        ValueError: A model of both directions, a size below 1, or a tokenizer or feature extractor that does not fit.
+        ValueError: Adapters that are not merged, a model of both directions, a size below 1, or a tokenizer or feature
+            extractor that does not fit.
         ExportError: The program answers otherwise than the model; it is not kept.
     """
+    check_merged(model)
     if model.config.bidirectional:
         raise ValueError(
             "A bidirectional model cannot be written for ExecuTorch: programs run at one shape, so they read streams, "

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
+from transformers_rnn.executorch_export import export_executorch
 from transformers_rnn.onnx_export import check_onnx, export_onnx
 from transformers_rnn.openvino_export import export_openvino
 from transformers_rnn.torch_export import check_program, export_program
@@ -76,8 +77,8 @@ def tagger():
         {"target_modules": ["embed_tokens"], "modules_to_save": ["classifier"]},
     ],
 )
-@pytest.mark.parametrize("export", [export_onnx, export_openvino])
-def test_onnx_and_openvino_want_merged_weights(tmp_path, export, parts):
+@pytest.mark.parametrize("export", [export_onnx, export_openvino, export_executorch])
+def test_other_formats_want_merged_weights(tmp_path, export, parts):
     base = tagger()
     model = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", r=2, **parts))
     for each in (model, base):
