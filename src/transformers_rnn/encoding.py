@@ -29,6 +29,7 @@ def recipe_for(data: LabelledData) -> Recipe:
         data.problem_type,
         texts=[row["text"] for row in seen] if data.reads_text else None,
         lengths=None if data.reads_text else [len(row["input_features"]) for row in seen],
+        num_labels=len(data.label_names),
     )
 
 

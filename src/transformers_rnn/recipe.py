@@ -10,6 +10,8 @@ import numpy as np
 LONGEST = 1000  # tokens or steps; back-propagation through more costs much and teaches little
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
 TELLING = 100_000  # words; in fewer, which words stand near each other says little
+STEPS = 1_200  # of training, at least
+STEPS_PER_LABEL = 60
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
 
 
@@ -42,6 +44,7 @@ def choose_recipe(
     problem_type: str,
     texts: Sequence[str] | None = None,
     lengths: Sequence[int] | None = None,
+    num_labels: int = 1,
 ) -> Recipe:
     """Choose a tokenizer, sizes, regularisation and schedule from the size and kind of the data.
 
@@ -57,6 +60,7 @@ def choose_recipe(
         problem_type: The host's name of the problem.
         texts: Some training texts, for a model of tokens.
         lengths: T_i of some training sequences, for a model of vectors.
+        num_labels: L; many labels with few rows each take more passes.
     """
     rows = 100_000 if num_train is None else num_train
     batch_size = 8 if rows < 400 else 16 if rows < 2_000 else 32 if rows < 20_000 else 64
@@ -72,7 +76,9 @@ def choose_recipe(
         "classifier_dropout": 0.5,
     }
     tokenizer = {} if texts is None else _choose_tokenizer(texts, rows)
-    epochs = min(60, max(_fewest_epochs(problem_type, tokenizer), ceil(1_200 / steps)))
+    epochs = min(
+        60, max(_fewest_epochs(problem_type, tokenizer), ceil(max(STEPS, STEPS_PER_LABEL * num_labels) / steps))
+    )
     if tokenizer:
         config["input_size"] = width
     if tokenizer.get("level") == "char":

@@ -404,6 +404,8 @@ def test_recipes_follow_the_data():
     assert (long.pretrained_vectors, words.pretrained_vectors, names.pretrained_vectors) == ("texts", None, None)
     assert (long.config["vocabulary_dropout"], long.max_length) == (0.3, 1000)
     assert "vocabulary_dropout" not in words.config
+    fine = choose_recipe(5_000, 500, SINGLE, texts=["some words that make a text"] * 50, num_labels=50)
+    assert (words.arguments["num_train_epochs"], fine.arguments["num_train_epochs"]) == (8, 20)
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert few.arguments["metric_for_best_model"] == "loss"
