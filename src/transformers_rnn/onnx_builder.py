@@ -112,7 +112,9 @@ class GraphBuilder:
         """The parts of which a weight is kept: the numbers and, for int8, the scale of each row."""
         if self.storage in _INT8_STORAGE:
             numbers, scale = quantize_rows(value)
-            return [self._keep(name, numbers), self._keep(f"{name}.scale", scale.half())]  # exact: see quantize_rows
+            halved = scale.half()
+            exact = torch.equal(halved.float(), scale)  # but for rows of very small or large numbers
+            return [self._keep(name, numbers), self._keep(f"{name}.scale", halved if exact else scale)]
         return [self._keep(name, value.to(getattr(torch, self.storage)))]
 
     def _widen(self, stored: str, scale: str | None = None) -> str:
@@ -159,11 +161,13 @@ def quantize_rows(value: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest int8 numbers from -127 to 127 of each row (..., columns), and the row's scale (..., 1).
 
     The scale is rounded to float16, half of its bytes, before the numbers are; that moves the largest number of a row
-    by at most one part in 2,000.
+    by at most one part in 2,000. What float16 cannot hold as exactly stays float32.
     """
     scale = value.abs().amax(dim=-1, keepdim=True) / _INT8
     half = torch.finfo(torch.float16)
-    scale = torch.where(scale > 0, scale.clamp(half.smallest_normal, half.max), 1.0).half().float()
+    scale = torch.where(scale > 0, scale, 1.0)
+    held = (scale >= half.smallest_normal) & (scale <= half.max)
+    scale = torch.where(held, scale.half().float(), scale)
     return (value / scale).round().clamp(-_INT8, _INT8).to(torch.int8), scale
 
 

@@ -17,7 +17,7 @@ class Loads:
     """The loads, each read when it is asked for.
 
     Args:
-        data: The folder with imdb/, sst2/, aeon_ts/ and bbc_news/.
+        data: The folder with imdb/, sst2/ and aeon_ts/.
         quick: Tiny sizes, to see that everything works.
     """
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py --data DIR [--only NAME ...] [--quick]
 
-DIR holds imdb/, sst2/, aeon_ts/ and bbc_news/. `--quick` runs everything in tiny sizes and writes nothing. Needs the extra
+DIR holds imdb/, sst2/ and aeon_ts/. `--quick` runs everything in tiny sizes and writes nothing. Needs the extra
 `bench`. Nothing else should run on the machine meanwhile.
 """
 
@@ -29,10 +29,8 @@ SECTIONS = (
     "denormal_proof",
     "padding_share",
     "onnx_runtime",
-    "compiled",
     "pipelines",
     "serving",
-    "serving_long",
     "encoders",
     "cost",
     "import_time",
@@ -43,9 +41,9 @@ SECTIONS = (
     "torch_free",
 )
 HEAD = (
-    "# Results\n\nWritten by `python tests/benchmarks/run.py --data DATA`, where DATA holds `imdb/`, `sst2/`, "
-    "`aeon_ts/` and `bbc_news/`; `--only NAME` renews single sections. Every ratio compares contenders that ran in turn "
-    "in one process with the same weights, data and threads; times are medians of five rounds. What loses is shown too."
+    "# Results\n\nWritten by `python tests/benchmarks/run.py --data DATA`, where DATA holds `imdb/`, `sst2/` and "
+    "`aeon_ts/`; `--only NAME` renews single sections. Every ratio compares contenders that ran in turn in one "
+    "process with the same weights, data and threads; times are medians of five rounds. What loses is shown too."
 )
 
 

@@ -33,22 +33,18 @@ def section(loads: Loads) -> Section:
     """Short text and vectors."""
     result = Section("Serving", INTRO)
     for load in (loads.short, loads.vectors):
-        add(result, load, 20 if loads.quick else 2_000, loads.rounds)
+        requests = [request(item) for item in load.raw_test[:500]]
+        found = measure(load, requests, 20 if loads.quick else 2_000, loads.rounds)
+        rows = []
+        for (clients, way), rounds in found.items():
+            p50, p99, rate = (median(values) for values in zip(*rounds, strict=True))
+            rows.append([clients, way, seconds(p50), seconds(p99), f"{rate:,.0f}"])
+        rate, alone = (median(each[2] for each in found[200, way]) for way in WAYS)
+        what = f"{load.name}, {load.model}: 200 clients, requests a second"
+        result.aims.append(Aim(what, "without batching", rate / alone, f"{figure(rate)} against {figure(alone)}"))
+        columns = ["clients", "", "p50", "p99", "requests a second"]
+        result.tables.append(Table(f"{load.name}: {load.model}", columns, rows))
     return result
-
-
-def add(result: Section, load: Load, count: int, rounds: int, note: str = "") -> None:
-    """Serve the first test items of a load, and add the table and the aim."""
-    found = measure(load, [request(item) for item in load.raw_test[:500]], count, rounds)
-    rows = []
-    for (clients, way), times in found.items():
-        p50, p99, rate = (median(values) for values in zip(*times, strict=True))
-        rows.append([clients, way, seconds(p50), seconds(p99), f"{rate:,.0f}"])
-    rate, alone = (median(each[2] for each in found[200, way]) for way in WAYS)
-    what = f"{load.name}, {load.model}: 200 clients, requests a second"
-    result.aims.append(Aim(what, "without batching", rate / alone, f"{figure(rate)} against {figure(alone)}"))
-    columns = ["clients", "", "p50", "p99", "requests a second"]
-    result.tables.append(Table(f"{load.name}: {load.model}", columns, rows, note))
 
 
 def measure(

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from cases import CELLS, PAD, POOLINGS, VOCABULARY, Case, cases
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, RNNState
@@ -149,6 +149,7 @@ def test_int8_activations_are_near_for_any_depth_and_direction():
 
 
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3))
+@example(seed=0, scale=0.0078125)  # float16 does not hold the scales of such rows
 def test_rounding_is_to_the_nearest_and_done_once(seed, scale):
     value = torch.randn(5, 7, generator=torch.Generator().manual_seed(seed)) * scale
     value[2] = 0
