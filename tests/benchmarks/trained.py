@@ -50,8 +50,8 @@ def train_vowels(loads: Loads, **choices: Any) -> Trained:
     """Japanese Vowels: 270 utterances, the official test part; a fifth of the training part chooses the epoch."""
     parts = {"train": loads.labelled_vowels("TRAIN"), "test": loads.labelled_vowels("TEST")}
     named = {name: (items, [f"speaker {label + 1}" for label in labels]) for name, (items, labels) in parts.items()}
-    cell = choices.get("cell_type", "lstm").upper()
-    return _train(loads, f"Japanese Vowels, {cell}", named, validation_size=0.2, **choices)
+    choices = {"cell_type": "lstm", **choices}
+    return _train(loads, f"Japanese Vowels, {choices['cell_type'].upper()}", named, validation_size=0.2, **choices)
 
 
 def _train(loads: Loads, name: str, parts: dict[str, tuple[list[Any], list[str]]], **choices: Any) -> Trained:
