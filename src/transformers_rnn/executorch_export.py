@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .export_check import TOLERANCE, difference
 from .modeling_rnn import RNNForSequenceClassification
 from .onnx_builder import require
-from .onnx_export import check_merged, check_processor, rounded, save_beside
+from .onnx_export import check_merged, check_processor, rounded, write_checked
 from .state import RNNState
 
 FILE = "model.pte"
@@ -98,17 +98,7 @@ def export_executorch(
     choices = exir.EdgeCompileConfig(_check_ir_validity=False)
     content = exir.to_edge_transform_and_lower(programs, compile_config=choices).to_executorch().buffer
     check_executorch(model, content, steps=steps)
-    if os.fspath(path).endswith(".pte"):
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        file = Path(path) / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_beside(model, processing_class, file.parent)
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(file)
-    return file
+    return write_checked(content, path, FILE, model, processing_class)
 
 
 @torch.no_grad()

@@ -76,17 +76,7 @@ def export_onnx(
     model = rounded(model, storage)
     content = build_graph(model, with_state, storage).SerializeToString()
     check_onnx(model, content, ROUGH if storage == "int8_dynamic" else TOLERANCE)
-    if os.fspath(path).endswith(".onnx"):
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        file = Path(path) / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_beside(model, processing_class, file.parent)
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(file)
-    return file
+    return write_checked(content, path, FILE, model, processing_class)
 
 
 def check_onnx(
@@ -125,6 +115,32 @@ def rounded(model: RNNForSequenceClassification, storage: Storage = "float32") -
     result: RNNForSequenceClassification = copy.deepcopy(model).cpu().float().eval()
     result.load_state_dict({name: as_stored(value, storage) for name, value in result.state_dict().items()})
     return result
+
+
+def write_checked(
+    content: bytes, path: "str | os.PathLike[str]", name: str, model: RNNForSequenceClassification, processor: Any
+) -> Path:
+    """Write an exported model, whole or not at all, and what belongs to it if it gets a directory.
+
+    Args:
+        content: Checked already.
+        path: A directory, or a file that ends as `name` does, which is all then.
+        name: Of the file in a directory.
+        model: See [`save_beside`].
+        processor: See [`save_beside`].
+
+    Returns:
+        The path of the file.
+    """
+    alone = os.fspath(path).endswith(Path(name).suffix)
+    file = Path(path) if alone else Path(path) / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not alone:
+        save_beside(model, processor, file.parent)
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+    return file
 
 
 def check_merged(model: torch.nn.Module) -> None:
