@@ -1,6 +1,7 @@
 """No test ever asks a hub for anything."""
 
 import os
+from importlib import import_module
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -24,3 +25,18 @@ def denormals_are_numbers():
     """A test that trains without evaluating leaves them flushed, which hypothesis does not take."""
     yield
     restore_denormals()
+
+
+@pytest.fixture
+def hide_module(monkeypatch):
+    """Has exports find a module that is not installed."""
+
+    def hide(hidden):
+        def without(name):
+            if name == hidden:
+                raise ModuleNotFoundError(f"No module named {name!r}")
+            return import_module(name)
+
+        monkeypatch.setattr("transformers_rnn.onnx_builder.import_module", without)
+
+    return hide

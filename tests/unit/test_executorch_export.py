@@ -94,7 +94,7 @@ def test_a_directory_holds_what_is_needed_and_a_wrong_program_is_not_kept(tmp_pa
     assert not (tmp_path / "wrong").exists()
 
 
-def test_what_is_refused(tmp_path, monkeypatch):
+def test_what_is_refused(tmp_path, hide_module):
     message = (
         "A bidirectional model cannot be written for ExecuTorch: programs run at one shape, so they read streams, and "
         "the backward direction begins at the end, which a stream does not have yet. Use --format onnx or openvino, "
@@ -108,10 +108,7 @@ def test_what_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^This model reads vectors of 3 numbers, so a Seq.*, got Seq.* of 4\.$"):
         export_executorch(model_of(), tmp_path, SequenceVectorFeatureExtractor(feature_size=4))
 
-    def missing(name):
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr("transformers_rnn.onnx_builder.import_module", missing)
+    hide_module("executorch.exir")
     with pytest.raises(
         ImportError,
         match=r"^Exporting to ExecuTorch needs executorch, which is not installed\. Install it with pip install "

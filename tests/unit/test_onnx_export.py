@@ -2,7 +2,6 @@
 
 import json
 import re
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -145,13 +144,8 @@ def test_an_lstm_stream_in_int8(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_a_missing_extra_is_told_with_its_command(tmp_path, monkeypatch, missing):
-    def without(name):
-        if name == missing:
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return import_module(name)
-
-    monkeypatch.setattr("transformers_rnn.onnx_builder.import_module", without)
+def test_a_missing_extra_is_told_with_its_command(tmp_path, hide_module, missing):
+    hide_module(missing)
     with pytest.raises(
         ImportError,
         match=rf'^Exporting to ONNX needs {missing}, which is not installed\. Install it with pip install "'

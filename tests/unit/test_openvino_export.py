@@ -1,7 +1,6 @@
 """What `export_openvino` writes, and what it refuses."""
 
 import re
-from importlib import import_module
 
 import pytest
 import torch
@@ -54,13 +53,8 @@ def test_what_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["openvino", "onnx"])
-def test_a_missing_extra_is_told_with_its_command(tmp_path, monkeypatch, missing):
-    def without(name):
-        if name == missing:
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return import_module(name)
-
-    monkeypatch.setattr("transformers_rnn.onnx_builder.import_module", without)
+def test_a_missing_extra_is_told_with_its_command(tmp_path, hide_module, missing):
+    hide_module(missing)
     message = f"Exporting to OpenVINO needs {missing}, which is not installed. Install it with pip install "
     with pytest.raises(ImportError, match=f'^{re.escape(message)}"transformers-rnn\\[openvino\\]"\\.$'):
         export_openvino(model_of(), tmp_path)
