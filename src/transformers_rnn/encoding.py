@@ -80,7 +80,7 @@ def input_fields(processor: Any) -> dict[str, Any]:
     if isinstance(processor, PreTrainedTokenizerBase):
         ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
         return {"vocab_size": len(processor), **ids}
-    return {"input_size": processor.feature_size}
+    return {"input_size": processor.input_size}
 
 
 def encode(split: Split, processor: Any) -> Split:

@@ -1,4 +1,4 @@
-"""Raw vectors -> checked, scaled, padded tensors."""
+"""Raw vectors -> checked, scaled, joined, padded tensors."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.utils.generic import PaddingStrategy
 
+from .number_arrays import check_finite, depth, to_float32, to_numpy
+
 
 class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
     """Turns sequences of vectors, a (T_i, F) table each, into what a model of vectors reads.
 
-    The order is: check, truncate, scale with `(x - mean) / std`, pad. Padding is put in after scaling and is masked.
+    The order is: check, truncate, scale with `(x - mean) / std`, join `stride` steps to one, pad. Padding is masked.
 
     Args:
         feature_size: F, width of one step.
@@ -24,6 +26,8 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         max_length: Longer sequences are truncated to their first `max_length` steps. `None`: never, by default.
         sampling_rate: Steps per unit of time; kept for the reader, not used.
         padding_side: `"right"` or `"left"`.
+        stride: k, steps that the model reads as one, side by side (Sak et al., 2015): (ceil(T_i / k), k F). A last
+            group that is not full repeats its last step. A long series becomes short enough to learn.
         **kwargs: The host's, such as `return_attention_mask`.
 
     Raises:
@@ -41,10 +45,12 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         max_length: int | None = None,
         sampling_rate: int = 1,
         padding_side: str = "right",
+        stride: int = 1,
         **kwargs: Any,
     ) -> None:
         _refuse_misspelt(kwargs)
         _check_positive("feature_size", feature_size)
+        _check_positive("stride", stride)
         if max_length is not None:
             _check_positive("max_length", max_length)
         if padding_side not in ("right", "left"):
@@ -56,7 +62,12 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         super().__init__(feature_size, sampling_rate, float(padding_value), padding_side=padding_side, **kwargs)
         self.mean = _statistic("mean", mean, feature_size)
         self.std = _statistic("std", std, feature_size)
-        self.max_length = max_length
+        self.max_length, self.stride = max_length, stride
+
+    @property
+    def input_size(self) -> int:
+        """k F, the width of what a model reads at once: its config's `input_size`."""
+        return self.feature_size * self.stride
 
     def fit(self, sequences: Iterable[Any]) -> Self:
         """Learn `mean` and `std` (of the population) of each feature, over all steps of all sequences.
@@ -113,13 +124,13 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
                 arrays, torch tensors or nested lists. With `feature_size=1` a plain series (T,) is one sequence.
             padding: `True` or `"longest"`, `"max_length"`, or `False`.
             truncation: Whether to cut sequences to their first `max_length` steps. `None`: if there is a `max_length`.
-            max_length: In steps; `None`: the extractor's.
+            max_length: In steps as they come; `None`: the extractor's.
             pad_to_multiple_of: Rounds the padded length up.
             return_attention_mask: Whether to return the mask (B, T). `None`: the extractor's choice, which is yes.
             return_tensors: `"pt"`, `"np"`, or `None` for lists of numpy arrays, one a sequence.
 
         Returns:
-            `input_features`, float32 (B, T, F), and `attention_mask`, int32 (B, T), 1 on real steps.
+            `input_features`, float32 (B, T, k F), and `attention_mask`, int32 (B, T), 1 on real steps.
 
         Raises:
             ValueError: No steps, a wrong rank, width or dtype, or a value that is not finite; with its place.
@@ -131,7 +142,8 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("truncation=True needs a max_length: pass it here, or to the extractor.")
         cut = None if truncation is False else limit
         features = [
-            self._scale(self._as_sequence(sequence, name)[:cut], name) for name, sequence in self._named(sequences)
+            self.stack(self._scale(self._as_sequence(sequence, name)[:cut], name))
+            for name, sequence in self._named(sequences)
         ]
         batch = BatchFeature({self.model_input_names[0]: features})
         if not padding and return_tensors is None:
@@ -141,7 +153,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         batch = self.pad(
             batch,
             padding=padding,
-            max_length=limit,
+            max_length=None if limit is None else -(-limit // self.stride),
             pad_to_multiple_of=pad_to_multiple_of,
             return_attention_mask=return_attention_mask,
             return_tensors=return_tensors,
@@ -154,7 +166,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """Pad prepared sequences as the host does; what collators ask for takes one pass, not one a sequence.
 
         Args:
-            processed_features: A list of mappings with `input_features` (T_i, F) and other columns, or a mapping.
+            processed_features: A list of mappings with `input_features` (T_i, k F) and other columns, or a mapping.
             *args: The host's.
             **kwargs: The host's.
         """
@@ -174,10 +186,10 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         sequences, masks = columns.pop(name, [None]), columns.pop("attention_mask", None)
         if not all(isinstance(each, np.ndarray) and each.dtype == np.float32 for each in sequences):
             return None
-        if not all(each.ndim == 2 and len(each) and each.shape[1] == self.feature_size for each in sequences):
+        if not all(each.ndim == 2 and len(each) and each.shape[1] == self.input_size for each in sequences):
             return None
         longest = max(map(len, sequences))
-        padded = np.full((len(rows), longest, self.feature_size), self.padding_value, dtype=np.float32)
+        padded = np.full((len(rows), longest, self.input_size), self.padding_value, dtype=np.float32)
         mask = np.zeros((len(rows), longest), dtype=np.int32)
         for index, each in enumerate(sequences):
             real = slice(0, len(each)) if self.padding_side == "right" else slice(longest - len(each), longest)
@@ -192,7 +204,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         return {name: padded, **others, **({"attention_mask": mask} if wants_mask or masks is not None else {})}
 
     def prepare(self, sequence: Any, name: str = "The sequence") -> NDArray[np.float32]:
-        """Check and scale one sequence (T, F), no more: what `__call__` does before it pads.
+        """Check and scale one sequence (T, F), no more: what `__call__` does before it joins steps and pads.
 
         Args:
             sequence: As in `__call__`.
@@ -203,10 +215,17 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """
         return self._scale(self._as_sequence(sequence, name), name)
 
+    def stack(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Join each `stride` steps of (T, F) to one: (ceil(T / k), k F)."""
+        missing = -len(steps) % self.stride
+        if missing:
+            steps = np.concatenate([steps, np.repeat(steps[-1:], missing, axis=0)])
+        return steps.reshape(-1, self.input_size)
+
     @staticmethod
     def is_batch(sequences: Any) -> bool:
         """Whether nested lists, arrays or tensors are many sequences (3 axes) and not one (2 axes, or 1)."""
-        return _depth(sequences) > 2
+        return depth(sequences) > 2
 
     def _named(self, sequences: Any) -> list[tuple[str, Any]]:
         """The single sequences, each with what an error calls it."""
@@ -223,12 +242,14 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("At least one sequence is needed, got an empty batch.")
         return [(f"Sequence {index}", sequence) for index, sequence in enumerate(sequences)]
 
-    def _as_sequence(self, sequence: Any, name: str) -> NDArray[Any]:
+    def _as_sequence(self, sequence: Any, name: str, stride: int = 1) -> NDArray[Any]:
         """Return one sequence as an array (T_i, F) of finite numbers, or say why it is none."""
+        width = self.feature_size * stride
         wanted = f"{name} must have the shape (T, F) with F = feature_size = {self.feature_size}"
-        several = " Several univariate series are a list of (T_i, 1) arrays." if self.feature_size == 1 else ""
+        wanted += f" times stride = {stride}" if stride > 1 else ""
+        several = " Several univariate series are a list of (T_i, 1) arrays." if width == 1 else ""
         try:
-            array = _to_numpy(sequence)
+            array = to_numpy(sequence)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{wanted}, but its steps cannot be joined: {error}.{several}") from error
         if array.dtype.kind not in "biuf":
@@ -237,16 +258,16 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             )
         if array.shape[:1] == (0,):
             raise ValueError(f"{name} has no steps, but at least one is needed. Remove it.")
-        if array.ndim == 1 and self.feature_size == 1:
+        if array.ndim == 1 and width == 1:
             array = array[:, None]
         if array.ndim == 1:
             raise ValueError(f"{wanted}, got {array.shape}. A single axis is a sequence only with feature_size=1.")
-        if array.ndim != 2 or array.shape[1] != self.feature_size:
+        if array.ndim != 2 or array.shape[1] != width:
             raise ValueError(
                 f"{wanted}, got {array.shape}. Check the order of the axes (time before features) or build the "
                 f"extractor with another feature_size.{several}"
             )
-        _check_finite(array, array, name, "Repair or remove missing values first.")
+        check_finite(array, array, name, "Repair or remove missing values first.")
         return array
 
     def _scale(self, values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -256,7 +277,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
                 scaled = scaled - np.asarray(self.mean, dtype=np.float64)
             if self.std is not None:
                 scaled = scaled / np.asarray(self.std, dtype=np.float64)
-        return _to_float32(scaled, values, name)
+        return to_float32(scaled, values, name)
 
     def _pad(
         self,
@@ -268,8 +289,8 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
     ) -> Any:
         """Pad one sequence, also for collators. The host's own would pad both axes of (T, 1)."""
         name = self.model_input_names[0]
-        values = self._as_sequence(processed_features[name], "A sequence of the batch")
-        values = _to_float32(values, values, "A sequence of the batch")
+        values = self._as_sequence(processed_features[name], "A sequence of the batch", self.stride)
+        values = to_float32(values, values, "A sequence of the batch")
         steps = len(values)
         if return_attention_mask and "attention_mask" not in processed_features:
             processed_features["attention_mask"] = np.ones(steps, dtype=np.int32)
@@ -277,7 +298,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         if padding_strategy == PaddingStrategy.MAX_LENGTH and max_length is not None:
             length = max(steps, -(-max_length // (pad_to_multiple_of or 1)) * (pad_to_multiple_of or 1))
         real = slice(0, steps) if self.padding_side == "right" else slice(length - steps, length)
-        padded = np.full((length, self.feature_size), self.padding_value, dtype=np.float32)
+        padded = np.full((length, self.input_size), self.padding_value, dtype=np.float32)
         padded[real] = values
         processed_features[name] = padded
         if "attention_mask" in processed_features:
@@ -285,40 +306,6 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             mask[real] = processed_features["attention_mask"]
             processed_features["attention_mask"] = mask
         return processed_features
-
-
-def _to_float32(scaled: NDArray[Any], values: NDArray[Any], name: str) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        result = scaled.astype(np.float32, copy=False)
-    _check_finite(result, values, name, "Scaled, it is too large for float32: check mean and std, or fit again.")
-    return result
-
-
-def _check_finite(result: NDArray[Any], values: NDArray[Any], name: str, advice: str) -> None:
-    finite = np.isfinite(result)
-    if not finite.all():
-        step, feature = np.argwhere(~finite)[0].tolist()
-        raise ValueError(f"{name}, step {step}, feature {feature} is {values[step, feature]}. {advice}")
-
-
-def _to_numpy(value: Any) -> NDArray[Any]:
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
-        value = torch.stack(tuple(value))
-    if isinstance(value, torch.Tensor):
-        # numpy has no bfloat16
-        array: NDArray[Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
-        return array
-    array = np.asarray(value)
-    # An array of rows that are arrays themselves, as `datasets` and pandas make them.
-    return np.asarray(array.tolist()) if array.dtype.hasobject else array
-
-
-def _depth(value: Any) -> int:
-    """Number of axes, seen through the first entry that is not an empty list."""
-    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype.hasobject):
-        filled = (entry for entry in value if not isinstance(entry, (list, tuple)) or entry)
-        return 1 + _depth(next(filled, None))
-    return int(getattr(value, "ndim", 0))
 
 
 def _statistic(name: str, values: Iterable[float] | None, feature_size: int) -> list[float] | None:
@@ -342,7 +329,8 @@ def _check_positive(name: str, value: int) -> None:
 
 def _refuse_misspelt(kwargs: dict[str, Any]) -> None:
     """The host keeps any other name as an attribute, so that a misspelt one would have no effect."""
-    known = ["feature_size", "padding_value", "max_length", "sampling_rate", "padding_side", "return_attention_mask"]
+    known = ["feature_size", "padding_value", "max_length", "sampling_rate", "padding_side", "stride"]
+    known += ["return_attention_mask"]
     for name in kwargs:
         meant = get_close_matches(name, known, n=1, cutoff=0.8)
         if meant and name not in known:

@@ -179,11 +179,11 @@ def check_processor(model: RNNForSequenceClassification, processing_class: Any) 
             f"This model reads tokens, so a fast tokenizer is needed, got {name}: only tokenizer.json can be read "
             "without the library. Pass one of train_tokenizer or AutoTokenizer."
         )
-    width = getattr(processing_class, "feature_size", None)
+    width = getattr(processing_class, "input_size", None)
     if not config.reads_tokens and width != config.input_size:
         raise ValueError(
             f"This model reads vectors of {config.input_size} numbers, so a SequenceVectorFeatureExtractor of that "
-            f"feature_size is needed, got {name}{f' of {width}' if width else ''}."
+            f"feature_size (times stride) is needed, got {name}{f' of {width}' if width else ''}."
         )
 
 

@@ -172,7 +172,7 @@ def _pieces_of_texts(texts: Any, tokenizer: Any) -> Iterator[NDArray[np.int32]]:
 def _pieces_of_vectors(arrays: Any, extractor: SequenceVectorFeatureExtractor) -> Iterator[NDArray[np.float32]]:
     for array in arrays:
         (scaled,) = extractor([array], truncation=False)["input_features"]
-        longest = extractor.max_length or len(scaled)
+        longest = -(-extractor.max_length // extractor.stride) if extractor.max_length else len(scaled)
         yield from np.split(scaled, range(longest, len(scaled), longest))
 
 

@@ -105,21 +105,26 @@ class StreamScores:
 
     Args:
         config: Of the model.
+        stride: How many steps of a stream the model reads at once.
     """
 
-    def __init__(self, config: RNNConfig) -> None:
+    def __init__(self, config: RNNConfig, stride: int = 1) -> None:
         several = config.problem_type == "multi_label_classification" or config.num_labels == 1
         self.function = "none" if config.problem_type == "regression" else "sigmoid" if several else "softmax"
         self.temperature, self.abstain_below = float(config.temperature), config.abstain_below
         self.id2label: Mapping[Any, str] = dict(config.id2label or {})
+        self.stride = stride
 
-    def answers(self, keys: Sequence[Key], logits: Tensor, state: RNNState) -> StreamAnswers:
+    def answers(
+        self, keys: Sequence[Key], logits: Tensor, state: RNNState, left: NDArray[Any] | int = 0
+    ) -> StreamAnswers:
         """The answers to streams.
 
         Args:
             keys: Of the streams.
             logits: (B, L).
             state: What they remember, B rows.
+            left: (B,), how many steps were read beyond those that the state remembers.
 
         Raises:
             FloatingPointError: Logits that are not finite, with the first such stream.
@@ -135,12 +140,12 @@ class StreamScores:
         if state.stopping is not None:
             progress = StoppingProgress.from_table(state.stopping)
             decision = progress.label.masked_fill(~progress.stopped, -1)
-            decided = [part.cpu().numpy() for part in (decision, progress.steps)]
+            decided = [part.cpu().numpy() for part in (decision, self.stride * progress.steps)]
         return StreamAnswers(
             keys,
             scores.cpu().numpy(),
             confidence.cpu().numpy(),
-            state.steps.cpu().numpy().copy(),
+            state.steps.cpu().numpy() * self.stride + left,
             self.id2label,
             self.abstain_below,
             *decided,

@@ -159,6 +159,44 @@ class VectorReader:
         )
 
 
+class StepGroups:
+    """Steps that come in any pieces -> groups of `stride` steps, as the feature extractor joins them.
+
+    Args:
+        stride: k.
+    """
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def join(
+        self, keys: Sequence[Key], steps: Tensor, lengths: Lengths, held: Mapping[Key, Tensor]
+    ) -> tuple[Tensor, Lengths, dict[Key, Tensor]]:
+        """Join what is full, and hold the rest.
+
+        Args:
+            keys: Of the streams.
+            steps: The steps (N, F) of all, one stream after another.
+            lengths: How many of them each stream has.
+            held: The steps of some that were left over.
+
+        Returns:
+            The groups (M, k F), how many of them each stream has, and what is left over now.
+        """
+        full, left = [], {}
+        for key, part in zip(keys, steps.split(lengths.tolist()), strict=True):
+            known = torch.cat([held[key], part]) if key in held else part
+            rest = len(known) % self.stride
+            full.append(known[: len(known) - rest].reshape(-1, self.stride * steps.shape[1]))
+            left[key] = known[len(known) - rest :]
+        return torch.cat(full), np.array([len(groups) for groups in full], np.int64), left
+
+    def fill(self, left: Sequence[Tensor]) -> Tensor:
+        """What is left over (n, F) of some streams as a group each, (B, k F): the last step is repeated."""
+        filled = [torch.cat([part, part[-1:].expand(self.stride - len(part), -1)]) for part in left]
+        return torch.stack(filled).flatten(1)
+
+
 def _join(lists: Sequence[Any]) -> tuple[NDArray[np.int64] | None, Lengths]:
     """Lists of ids one after another and their lengths; `None` where one is no list or holds no number of 64 bits."""
     if not all(isinstance(ids, list | tuple) for ids in lists) or set(map(type, chain.from_iterable(lists))) - {int}:

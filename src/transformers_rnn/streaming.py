@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from safetensors import safe_open
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_rnn import RNNForSequenceClassification
 from .state import RNNState
 from .stream_answers import Key, StreamAnswer, StreamAnswers, StreamScores
-from .stream_items import IdReader, TextReader, VectorReader
+from .stream_items import IdReader, StepGroups, TextReader, VectorReader
 from .stream_reading import StreamReader
 
 _PLACES = 64  # for streams, to begin with
@@ -45,8 +47,9 @@ class StreamingClassifier:
         tokenizer: For a model of tokens: texts are pushed, in any pieces, and read with the ids of the whole text; the
             end of a piece that may still change is held back until the next piece or `finish`. Without it lists of
             token ids are pushed.
-        feature_extractor: For a model of vectors: scales them. Without it they are read as they are. Its `max_length`
-            does not cut a stream.
+        feature_extractor: For a model of vectors: scales them, and joins `stride` steps to one; until they are all
+            there, the last one is repeated, as at the end of a sequence. Without it vectors are read as they are. Its
+            `max_length` does not cut a stream.
 
     Raises:
         ValueError: A model of two directions, or a reader of the other kind or of another width.
@@ -62,7 +65,9 @@ class StreamingClassifier:
         config = model.config
         _check_parts(model, tokenizer, feature_extractor)
         self.model = model.eval()
-        self._stream, self._scores = StreamReader(self.model), StreamScores(config)
+        stride = 1 if feature_extractor is None else feature_extractor.stride
+        self._stream, self._scores = StreamReader(self.model), StreamScores(config, stride)
+        self._groups = StepGroups(stride) if stride > 1 else None
         self._text = None if tokenizer is None else TextReader(tokenizer)
         if config.reads_tokens:
             self._reader: IdReader | VectorReader = IdReader(config.vocab_size or 0, model.device)
@@ -70,7 +75,7 @@ class StreamingClassifier:
             extractor = feature_extractor or SequenceVectorFeatureExtractor(feature_size=config.input_size)
             self._reader = VectorReader(extractor, model.device, model.dtype)
         self._rows: dict[Key, int] = {}  # where each stream is kept
-        self._held: dict[Key, str] = {}  # text that was pushed and not read
+        self._held: dict[Key, Any] = {}  # text that was pushed and not read, or steps that fill no group
         self._free = list(range(_PLACES))
         self._slots = self._stream.initial(_PLACES)
         self._current: _Current | None = None
@@ -177,6 +182,7 @@ class StreamingClassifier:
                 )
         self._put_back()
         held = [self._held.get(key, "") for key in self._rows]
+        held = [one.tolist() if isinstance(one, Tensor) else one for one in held]
         notes = {"keys": json.dumps(list(self._rows)), "held": json.dumps(held), "model": self._fingerprint}
         partial = Path(f"{os.fspath(path)}.partial")
         self._slots.select(list(self._rows.values())).save(partial, notes)
@@ -203,16 +209,21 @@ class StreamingClassifier:
         self._current = None
         keys = json.loads(notes["keys"])
         self._rows = {key: row for row, key in enumerate(keys)}
-        self._held = {key: text for key, text in zip(keys, json.loads(notes["held"]), strict=True) if text}
+        self._held = {key: held for key, held in zip(keys, json.loads(notes["held"]), strict=True) if held}
+        if self._groups is not None:
+            like = {"dtype": self.model.dtype, "device": self.model.device}
+            self._held = {key: torch.tensor(steps, **like) for key, steps in self._held.items()}
         self._free = list(range(len(keys), len(keys) + _PLACES))
         self._slots = RNNState.merge([state, self._stream.initial(_PLACES)])
 
     @torch.inference_mode()
     def _push(self, keys: list[Key], pieces: Any, finish: bool = False) -> StreamAnswers:
-        held: dict[Key, str] = {}
+        held: dict[Key, Any] = {}
         if self._text is not None:
             pieces, held = self._text.read(keys, pieces, self._held, finish)
         items, lengths = self._reader.read(keys, pieces, self._steps_of)
+        if self._groups is not None:
+            items, lengths, held = self._groups.join(keys, items, lengths, self._held)
         if self._current is None or self._current.keys != keys:
             self._put_back()
             rows = self._rows_for(keys)
@@ -220,7 +231,15 @@ class StreamingClassifier:
         logits, state = self._stream.read(self._current.state, items, torch.from_numpy(lengths))
         self._current.state = state
         self._held.update(held)
-        return self._scores.answers(keys, logits, state)
+        if self._groups is None:
+            return self._scores.answers(keys, logits, state)
+        left = np.array([len(held[key]) for key in keys], np.int64)
+        if left.any():  # answers as if the streams ended here
+            open_rows = torch.from_numpy(left.nonzero()[0]).to(logits.device)
+            groups = self._groups.fill([held[key] for key in keys if len(held[key])])
+            once = torch.ones(len(groups), dtype=torch.long)
+            logits = logits.index_copy(0, open_rows, self._stream.read(state.select(open_rows), groups, once)[0])
+        return self._scores.answers(keys, logits, state, left)
 
     @torch.inference_mode()
     def _put_back(self) -> None:
@@ -255,13 +274,17 @@ class StreamingClassifier:
 
     def _steps_of(self, key: Key) -> int:
         self._put_back()
-        return int(self._slots.steps[self._rows[key]]) if key in self._rows else 0
+        if key not in self._rows:
+            return 0
+        left = 0 if self._groups is None else len(self._held.get(key, ()))
+        return int(self._slots.steps[self._rows[key]]) * self._scores.stride + left
 
     @property
     def _fingerprint(self) -> str:
         """Tells models apart whose streams cannot be exchanged."""
         choices = self.model.config.to_diff_dict()
         told = [choices.get(name) for name in ("cell_type", "nonlinearity", "pooling", "stopping_policy")]
+        told += [] if self._groups is None else [self._groups.stride]
         digest = hashlib.sha256(repr(told).encode())
         for name, value in self.model.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -280,8 +303,8 @@ def _check_parts(model: Any, tokenizer: Any, feature_extractor: Any) -> None:
     if wrong is not None:
         reads = "token ids: pass a tokenizer" if config.reads_tokens else "vectors: pass a feature_extractor"
         raise ValueError(f"This model reads {reads}, not a {type(wrong).__name__}.")
-    if feature_extractor is not None and feature_extractor.feature_size != config.input_size:
+    if feature_extractor is not None and feature_extractor.input_size != config.input_size:
         raise ValueError(
-            f"The feature extractor gives F = {feature_extractor.feature_size} numbers a step, but this model reads "
+            f"The feature extractor gives F = {feature_extractor.input_size} numbers a step, but this model reads "
             f"{config.input_size}. Pass the one that was saved with the model."
         )

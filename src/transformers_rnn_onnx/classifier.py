@@ -140,9 +140,7 @@ class OnnxSequenceClassifier:
         def run(piece: NDArray[Any], state: State) -> tuple[NDArray[Any], State]:
             return self._run([piece], state)
 
-        return OnnxStream(
-            self.reader.read_piece, run, lambda logits: self.decisions.answers(logits, choices)[0], beginning
-        )
+        return OnnxStream(self.reader, run, lambda logits: self.decisions.answers(logits, choices)[0], beginning)
 
     def _logits(self, rows: Sequence[NDArray[Any]], batch_size: int) -> NDArray[Any]:
         """(B, L), in the order of the rows; computed in batches of like lengths."""

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .texts import TextReader
+from .vectors import VectorReader
+
 PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
+_LEFT = "left"  # in a state: steps that fill no group yet
 _BEGINNING = {"maximum": -np.inf, "attention_peak": -np.inf, "previous_ids": -1}  # all others begin at zero
 
 State = dict[str, NDArray[Any]]
@@ -16,7 +20,7 @@ class OnnxStream:
     """Reads a sequence as it comes, in constant memory; made by `OnnxSequenceClassifier.stream()`.
 
     Args:
-        read: A piece -> its steps, checked: `read_piece` of a reader.
+        reader: A piece -> its steps, checked.
         run: The steps and a state -> logits (1, L) and the next state.
         decide: The logits -> the answer.
         state: The memory of a stream that has read nothing.
@@ -27,12 +31,12 @@ class OnnxStream:
 
     def __init__(
         self,
-        read: Callable[[Any], NDArray[Any]],
+        reader: TextReader | VectorReader,
         run: Callable[[NDArray[Any], State], tuple[NDArray[Any], State]],
         decide: Callable[[NDArray[Any]], Any],
         state: State,
     ) -> None:
-        self._read, self._run, self._decide = read, run, decide
+        self._reader, self._run, self._decide = reader, run, decide
         self._beginning, self.state = state, dict(state)
 
     def push(self, steps: Any) -> Any:
@@ -48,18 +52,32 @@ class OnnxStream:
             ValueError: What is no such thing; nothing is read then. Or nothing was read as yet.
             FloatingPointError: With it the states overflow; it is not read.
         """
-        piece = self._read(steps)
+        piece = self._reader.read_piece(steps)
         if not len(piece) and not self.steps:
             raise ValueError("The stream has read nothing yet, so there is no answer. Push at least one step.")
-        logits, after = self._run(piece, self.state)
+        after = {name: value for name, value in self.state.items() if name != _LEFT}
+        piece, left = self._split(piece)
+        if len(piece) or left is None:
+            logits, after = self._run(piece, after)
+        if left is not None:  # answers as if the stream ended here
+            logits, _ = self._run(self._reader.stack(left), after)
+            after = {**after, _LEFT: left}
         answer = self._decide(logits)
         self.state = after
         return answer
 
+    def _split(self, steps: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """What can be read, after what was left over, and what is left over now: `None` if nothing is."""
+        if self._reader.stride == 1:
+            return steps, None
+        steps = np.concatenate([self.state[_LEFT], steps]) if _LEFT in self.state else steps
+        full = len(steps) - len(steps) % self._reader.stride
+        return self._reader.stack(steps[:full]), steps[full:] if full < len(steps) else None
+
     @property
     def steps(self) -> int:
         """How many steps were read."""
-        return int(self.state["steps"][0])
+        return int(self.state["steps"][0]) * self._reader.stride + len(self.state.get(_LEFT, ()))
 
     def reset(self) -> None:
         """Begin again, as if nothing had been read."""

@@ -25,6 +25,7 @@ class TextReader:
     """
 
     name = "input_ids"
+    stride = 1
 
     def __init__(self, directory: Path, vocab_size: int) -> None:
         try:
@@ -107,6 +108,10 @@ class TextReader:
                 "ids, or use transformers_rnn.StreamingClassifier, which holds back what may still change."
             )
         return self.check(ids, "A piece", empty=True)
+
+    def stack(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Ids are read one by one."""
+        return ids
 
     def pad(self, sequences: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """(B, T)."""

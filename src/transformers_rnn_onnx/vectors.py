@@ -1,4 +1,4 @@
-"""Sequences of vectors -> checked and scaled, as `SequenceVectorFeatureExtractor` does it."""
+"""Sequences of vectors -> checked, scaled and joined, as `SequenceVectorFeatureExtractor` does it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ class VectorReader:
 
     Args:
         directory: Holds `preprocessor_config.json`.
-        width: F, of the model.
+        width: k F, of the model, which reads k steps at once.
 
     Raises:
         ValueError: There is no such file, or it is for vectors of another width.
@@ -31,11 +31,12 @@ class VectorReader:
                 "feature extractor: export_onnx(model, directory, feature_extractor)."
             )
         choices: dict[str, Any] = json.loads((directory / _FILE).read_text(encoding="utf-8"))
-        self.width: int = choices.get("feature_size", width)
-        if self.width != width:
+        self.stride: int = choices.get("stride", 1)
+        self.width: int = choices.get("feature_size", width // self.stride)
+        if self.width * self.stride != width:
             raise ValueError(
-                f"{_FILE} is for vectors of {self.width} numbers, but this model reads {width}. Export the model with "
-                "the feature extractor that was saved with it."
+                f"{_FILE} is for vectors of {self.width * self.stride} numbers, but this model reads {width}. Export "
+                "the model with the feature extractor that was saved with it."
             )
         self.longest: int | None = choices.get("max_length")
         self.mean, self.std = (
@@ -61,7 +62,7 @@ class VectorReader:
     def read(
         self, items: Sequence[Any], truncation: bool | None = None, max_length: int | None = None, first: int = 0
     ) -> list[NDArray[Any]]:
-        """Scaled sequences, float32 (T_i, F) each.
+        """Scaled sequences, float32 (ceil(T_i / k), k F) each.
 
         Args:
             items: Tables or mappings.
@@ -77,7 +78,10 @@ class VectorReader:
             raise ValueError("truncation=True needs a max_length: pass it here, or to the feature extractor.")
         cut = None if truncation is False else limit
         names = (f"Sequence {index}" for index in range(first, first + len(items)))
-        return [self._scale(self._check(item, name)[:cut], name) for item, name in zip(items, names, strict=True)]
+        return [
+            self.stack(self._scale(self._check(item, name)[:cut], name))
+            for item, name in zip(items, names, strict=True)
+        ]
 
     def read_piece(self, steps: Any) -> NDArray[Any]:
         """The next steps of a stream, one (F,) or some (T, F), scaled.
@@ -91,9 +95,16 @@ class VectorReader:
         piece = array[None] if array.ndim == 1 and self.width > 1 else array
         return self._scale(self._check(piece, "A piece"), "A piece")
 
+    def stack(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Join each k steps of (T, F) to one, (ceil(T / k), k F); the last one fills a group that is not full."""
+        missing = -len(steps) % self.stride
+        if missing:
+            steps = np.concatenate([steps, np.repeat(steps[-1:], missing, axis=0)])
+        return steps.reshape(-1, self.width * self.stride)
+
     def pad(self, sequences: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """(B, T, F)."""
-        padded = np.zeros((len(sequences), max(1, *map(len, sequences)), self.width), np.float32)
+        """(B, T, k F)."""
+        padded = np.zeros((len(sequences), max(1, *map(len, sequences)), self.width * self.stride), np.float32)
         for row, steps in zip(padded, sequences, strict=True):
             row[: len(steps)] = steps
         return padded

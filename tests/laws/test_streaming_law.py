@@ -86,6 +86,34 @@ def test_scaled_as_in_one_piece(case, data):
         np.testing.assert_allclose(answer.scores, case.model(input_features=whole).logits[0].softmax(0), rtol=1e-5)
 
 
+@settings(max_examples=40)
+@given(data=st.data(), stride=st.integers(2, 4), width=st.integers(1, 3), pooling=st.sampled_from(["last", "concat"]))
+@torch.no_grad()
+def test_joined_steps_in_any_pieces_give_the_answer_to_the_sequence_so_far(data, stride, width, pooling):
+    """Whatever the pieces, also across a snapshot: what the pipeline would say of the steps so far."""
+    torch.manual_seed(data.draw(st.integers(0, 2**32 - 1)))
+    config = RNNConfig(input_size=width * stride, hidden_size=5, cell_type="lstm", num_labels=3, pooling=pooling)
+    config.stopping_policy = StoppingPolicy(0.0, patience=1, min_steps=2).to_dict()
+    model = RNNForSequenceClassification(config).double().eval()
+    extractor = SequenceVectorFeatureExtractor(width, mean=[0.5] * width, std=[3.0] * width, stride=stride)
+    series = [torch.randn(length, width).numpy() for length in data.draw(st.lists(st.integers(1, 14), min_size=1))]
+    classifier = StreamingClassifier(model, feature_extractor=extractor)
+    with tempfile.TemporaryDirectory() as directory:
+        for push in draw_pushes(data, {key: len(sequence) for key, sequence in enumerate(series)}):
+            answers = classifier.push_many({key: series[key][a:b] for key, (a, b) in push.items()})
+            if data.draw(st.booleans()):
+                classifier.snapshot(Path(directory) / "streams")
+                classifier = StreamingClassifier(model, feature_extractor=extractor)
+                classifier.restore(Path(directory) / "streams")
+            for key, (_, end) in push.items():
+                assert answers[key].steps == end
+                assert answers[key].decided_after == (2 * stride if end >= 2 * stride else None)
+                if end:
+                    whole = extractor(series[key][:end], return_tensors="pt")["input_features"].double()
+                    expected = model(input_features=whole).logits[0].softmax(0)
+                    np.testing.assert_allclose(answers[key].scores, expected, rtol=1e-5)
+
+
 @settings(max_examples=15)
 @given(data=st.data(), level=st.sampled_from(["word", "char", "bpe"]), case=cases(bidirectional=False))
 @torch.no_grad()

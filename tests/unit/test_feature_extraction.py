@@ -234,6 +234,7 @@ def test_values_beyond_float32_after_scaling() -> None:
 
 BAD_ARGUMENTS = [
     ({"feature_size": 0}, r"^feature_size must be a whole number of at least 1, got 0\.$"),
+    ({"stride": 0}, r"^stride must be a whole number of at least 1, got 0\.$"),
     ({"max_length": 2.5}, r"^max_length must be a whole number of at least 1, got 2\.5\.$"),
     ({"max_length": True}, r"^max_length must be a whole number of at least 1, got True\.$"),
     ({"padding_side": "top"}, r"^padding_side must be 'right' or 'left', got 'top'\.$"),
@@ -258,6 +259,55 @@ BAD_ARGUMENTS = [
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extractor(**arguments)
+
+
+# Steps that are read as one
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 11), min_size=1, max_size=4),
+    width=st.integers(1, 3),
+    stride=st.integers(1, 5),
+    longest=st.none() | st.integers(1, 8),
+    side=st.sampled_from(["right", "left"]),
+)
+def test_steps_are_joined(lengths: list[int], width: int, stride: int, longest: int | None, side: str) -> None:
+    rng = np.random.default_rng(0)
+    series = [rng.normal(size=(length, width)) for length in lengths]
+    one = SequenceVectorFeatureExtractor(
+        width, std=[2.0] * width, stride=stride, max_length=longest, padding_side=side
+    )
+    groups = []
+    for sequence in series:
+        steps = [row / 2 for row in sequence[:longest]]
+        while len(steps) % stride:
+            steps.append(steps[-1])
+        starts = range(0, len(steps), stride)
+        groups.append(np.array([np.concatenate(steps[at : at + stride]) for at in starts], np.float32))
+    assert one.input_size == width * stride
+    for found, wanted in zip(one(series)["input_features"], groups, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    rows = [{"input_features": each} for each in groups]
+    for batch in (
+        one(series, padding=True, return_tensors="pt"),
+        one.pad(rows, return_tensors="pt"),
+        one.pad(rows, return_tensors="np"),
+        *([one(series, padding="max_length", return_tensors="np")] if longest else []),
+    ):
+        for steps, mask, wanted in zip(batch["input_features"], batch["attention_mask"], groups, strict=True):
+            real = slice(0, len(wanted)) if side == "right" else slice(len(steps) - len(wanted), None)
+            np.testing.assert_array_equal(np.asarray(steps)[real], wanted)
+            assert int(mask.sum()) == int(mask[real].sum()) == len(wanted)
+    if longest:
+        padded = one(series, padding="max_length", return_tensors="np")["input_features"]
+        assert padded.shape == (len(series), -(-longest // stride), width * stride)
+
+
+def test_prepared_steps_of_another_width() -> None:
+    message = r"^A sequence of the batch must have the shape \(T, F\) with F = feature_size = 2 times stride = 3, got"
+    with pytest.raises(ValueError, match=message):
+        extractor(stride=3).pad([{"input_features": np.zeros((4, 2), np.float32)}], return_tensors="pt")
 
 
 # Learning the statistics
@@ -417,6 +467,7 @@ def test_save_and_load(tmp_path: Path) -> None:
         "max_length": 4,
         "mean": one.mean,
         "padding_side": "left",
+        "stride": 1,
         "padding_value": 0.0,
         "return_attention_mask": True,
         "sampling_rate": 50,

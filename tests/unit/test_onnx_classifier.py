@@ -180,6 +180,27 @@ def test_a_stream_ends_where_the_whole_does(tmp_path, kind):
     assert len(classify.stream(top_k=2).push(steps[:1])) == 2
 
 
+@pytest.mark.parametrize("width", [5, 1])
+def test_steps_that_are_read_as_one(tmp_path, width):
+    rows = series(width=width)
+    reader = SequenceVectorFeatureExtractor(feature_size=width, max_length=9, stride=4).fit(rows)
+    fields = {"bidirectional": False, "pooling": "concat", "input_size": 4 * width}
+    pipe, classify = exported(tmp_path, "vectors", with_state=True, reader=reader, **fields)
+    for found, wanted in zip(classify(rows), pipe(rows), strict=True):
+        assert_same(found, wanted)
+    stream, whole = classify.stream(), max(rows, key=len)[:9]
+    for at in range(len(whole)):
+        answer = stream.push(whole[at])
+        kept = stream.state
+        assert_same(answer, pipe([whole[: at + 1]])[0])
+        assert stream.steps == at + 1
+    assert_same(stream.push([]), answer)
+    stream.reset()
+    stream.push(whole[:3])
+    stream.state = kept
+    assert_same(stream.push([]), answer)
+
+
 def refused(message, call, *arguments, kind=ValueError, **choices):
     with pytest.raises(kind) as caught:
         call(*arguments, **choices)

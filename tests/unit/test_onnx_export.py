@@ -165,7 +165,8 @@ def test_what_prepares_the_input_must_fit(tmp_path):
     ):
         export_onnx(tokens, tmp_path, reader)
     wanted = (
-        "This model reads vectors of 3 numbers, so a SequenceVectorFeatureExtractor of that feature_size is needed"
+        "This model reads vectors of 3 numbers, so a SequenceVectorFeatureExtractor of that feature_size "
+        r"\(times stride\) is needed"
     )
     with pytest.raises(ValueError, match=rf"^{wanted}, got SequenceVectorFeatureExtractor of 4\.$"):
         export_onnx(model_of(), tmp_path, reader)

@@ -29,6 +29,7 @@ ROOMS = [
     "configuration_rnn",
     "tokenization",
     "incremental_tokenization",
+    "number_arrays",
     "feature_extraction_rnn",
     "state",
     "denormals",
@@ -103,7 +104,7 @@ ROOMS = [
     "__init__",
 ]
 ONNX_SOURCE = ROOT / "src" / "transformers_rnn_onnx"  # what runs without torch
-ONNX_ROOMS = ["decisions", "streams", "texts", "vectors", "classifier", "__init__"]
+ONNX_ROOMS = ["decisions", "texts", "vectors", "streams", "classifier", "__init__"]
 FIRST = (
     "import torch, transformers, transformers.pipelines, transformers.modeling_layers, torch._higher_order_ops.scan\n"
 )
