@@ -89,7 +89,7 @@ class Demo:
                     if self.classify.reads_text:
                         given: Any = gr.Textbox(label="Text", lines=4, elem_id="given", submit_btn="Classify")
                     else:
-                        width = f"one step a row, {self.config.input_size} numbers in each"
+                        width = f"one step a row, {self.classify.feature_extractor.feature_size} numbers in each"
                         given = gr.File(label=f"CSV or .npy: {width}", type="filepath", elem_id="given")
                     if examples:
                         gr.Examples(examples, given)
@@ -108,7 +108,7 @@ class Demo:
         """Files of noise with the training data's mean and deviation, where nobody gave better examples."""
         extractor, random, files = self.classify.feature_extractor, np.random.default_rng(0), []
         for length in (20, 60):
-            noise = random.normal(size=(length, self.config.input_size))
+            noise = random.normal(size=(length, extractor.feature_size))
             files.append(str(Path(folder) / f"noise-{length}-steps.csv"))
             values = noise * np.asarray(extractor.std or 1.0) + np.asarray(extractor.mean or 0.0)
             np.savetxt(files[-1], values, delimiter=",", fmt="%.6g")

@@ -91,9 +91,11 @@ def build(directory: str, limits: Namespace) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        config = classify.model.config
-        reads = {"reads": "texts"} if classify.reads_text else {"reads": "vectors", "input_size": config.input_size}
-        return {"status": "ok", **reads, "labels": list(config.id2label.values()), "waiting": batcher.waiting.qsize()}
+        reads: dict[str, Any] = {"reads": "texts"}
+        if not classify.reads_text:
+            reads = {"reads": "vectors", "feature_size": classify.feature_extractor.feature_size}
+        names = list(classify.model.config.id2label.values())
+        return {"status": "ok", **reads, "labels": names, "waiting": batcher.waiting.qsize()}
 
     @app.post("/predict")
     async def predict(request: Request) -> Any:
@@ -159,7 +161,7 @@ def as_items(inputs: Any, classify: Any) -> tuple[list[Any], bool]:
             raise ValueError(f'"inputs" must be a text or a list of texts, got {type(items).__name__}.')
         return items, alone
     if not isinstance(inputs, (list, dict)):
-        wanted = f"a (T, {classify.model.config.input_size}) table of numbers, or a list of such tables"
+        wanted = f"a (T, {classify.feature_extractor.feature_size}) table of numbers, or a list of such tables"
         raise ValueError(f'"inputs" must be {wanted}, got {type(inputs).__name__}.')
     mappings = isinstance(inputs, list) and (not inputs or isinstance(inputs[0], dict))
     many = mappings or classify.feature_extractor.is_batch(inputs)

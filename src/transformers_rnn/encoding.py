@@ -28,7 +28,8 @@ def recipe_for(data: LabelledData) -> Recipe:
         len(validation) if isinstance(validation, Dataset) else None,
         data.problem_type,
         texts=[row["text"] for row in seen] if data.reads_text else None,
-        lengths=None if data.reads_text else [len(row["input_features"]) for row in seen],
+        lengths=[] if data.reads_text else [len(row["input_features"]) for row in seen],
+        feature_size=data.feature_size or 1,
         num_labels=len(data.label_names),
     )
 
@@ -47,7 +48,12 @@ def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, An
             _texts(train), **{"max_length": recipe.max_length, **recipe.tokenizer, **(options or {})}
         )
     extractor = SequenceVectorFeatureExtractor(
-        **{"feature_size": data.feature_size, "max_length": recipe.max_length, **(options or {})}
+        **{
+            "feature_size": data.feature_size,
+            "max_length": recipe.max_length,
+            "stride": recipe.stride,
+            **(options or {}),
+        }
     )
     return extractor.fit(row["input_features"] for row in train.with_format("numpy"))
 

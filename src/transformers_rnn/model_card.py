@@ -52,6 +52,7 @@ def write_model_card(
     num_parameters: int | None = None,
     training: Mapping[str, Any] | None = None,
     example_input: str | None = None,
+    stride: int = 1,
     limits: str = "",
     tags: Sequence[str] = (),
     language: str | None = None,
@@ -84,6 +85,7 @@ def write_model_card(
         num_parameters: of the whole model.
         training: any of `arguments` (name -> value), `seconds` and `command`.
         example_input: a text, or for vectors a Python expression for an array (T, F); `None`: a stand-in.
+        stride: steps of vectors that the feature extractor joins to one.
         limits: what the model should not be trusted with.
         tags: hub tags besides the package's own.
         language: code of the texts' language, such as `"en"`.
@@ -135,8 +137,8 @@ def write_model_card(
         data,
         template_path=str(TEMPLATE),
         title=title,
-        what=what_section(config, description, num_parameters),
-        usage=usage_section(task, model_name or ".", example_input, config),
+        what=what_section(config, description, num_parameters, stride),
+        usage=usage_section(task, model_name or ".", example_input, config, stride),
         hints=hints(path.parent, config),
         data=data_section(dataset_name, dataset_license, dataset_sizes, label_counts, dataset_notes),
         training=training_section(

@@ -127,9 +127,10 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         len(rows.get("validation", ())),
         "single_label_classification",
         texts=[row for row in train[:SAMPLE] if isinstance(row, str)] if _are_texts(train) else None,
-        lengths=None if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
+        lengths=[] if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
+        feature_size=1 if _are_texts(train) else train[0].shape[1],  # type: ignore[union-attr]
     )
-    noise = {"embedding_dropout": 0.1, "vocabulary_dropout": 0.0, "classifier_dropout": 0.0}
+    noise = {"embedding_dropout": 0.1, "vocabulary_dropout": 0.0, "input_noise": 0.0, "classifier_dropout": 0.0}
     cut = PIECE if _are_texts(train) else recipe.max_length
     return replace(recipe, max_length=cut, config={**recipe.config, **noise})
 
@@ -151,7 +152,8 @@ def _learn_processor(train: Rows, recipe: Recipe, options: Mapping[str, Any] | N
     choices = {"max_length": recipe.max_length, **(options or {})}
     if isinstance(train[0], str):
         return train_tokenizer(train, **{**recipe.tokenizer, **choices})
-    return SequenceVectorFeatureExtractor(**{"feature_size": train[0].shape[1], **choices}).fit(train)
+    choices = {"feature_size": train[0].shape[1], "stride": recipe.stride, **choices}
+    return SequenceVectorFeatureExtractor(**choices).fit(train)
 
 
 def _pieces(rows: Rows, processor: Any) -> Dataset:

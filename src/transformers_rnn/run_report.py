@@ -139,6 +139,7 @@ def write_card(
         "num_parameters": trainer.model.num_parameters(),  # type: ignore[union-attr, operator]
         "training": {"arguments": told, "seconds": seconds, **({"command": command} if command else {})},
         "calibration": calibration,
+        "stride": 1 if data.reads_text else trainer.processing_class.stride,  # type: ignore[union-attr]
         "seed": trainer.args.seed,
         "hardware": describe_hardware(),
     }

@@ -1,7 +1,7 @@
 """A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,7 @@ def train_classifier(
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
         early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
+            With fewer than 50 validation rows the recipe neither stops early nor goes back to the best epoch.
         pretrained_model: Directory of a model whose embedding and layers the classifier starts from, with its
             tokenizer or feature extractor: what [`pretrain`] saved, or any other saved model of this package.
         pretrained_vectors: What the embedding starts from: `"texts"`, the neighbourhoods of the training texts (see
@@ -137,6 +138,8 @@ def train_classifier(
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
     recipe = recipe_for(data)
+    if early_stopping_patience:
+        recipe = replace(recipe, arguments={**recipe.arguments, "load_best_model_at_end": True})
     if weight_averaging == "recipe":
         weight_averaging = None if isinstance(args, TrainingArguments) else recipe.weight_averaging
     averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]

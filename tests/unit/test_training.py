@@ -409,9 +409,15 @@ def test_recipes_follow_the_data():
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert few.arguments["metric_for_best_model"] == "loss"
-    assert few.arguments["num_train_epochs"] > words.arguments["num_train_epochs"]
-    series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 5_000])
-    assert (series.tokenizer, series.max_length, series.config["cell_type"]) == ({}, 1000, "gru")
+    assert few.arguments["num_train_epochs"] == 200
+    assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
+    series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 70, 5_000])
+    assert (series.tokenizer, series.max_length, series.stride, series.config["cell_type"]) == ({}, 1000, 1, "gru")
+    long = choose_recipe(100, 10, SINGLE, lengths=[400, 450, 460], feature_size=3)
+    assert (long.max_length, long.stride) == (None, 9)
+    assert choose_recipe(100, 10, SINGLE, lengths=[400, 450, 20_000], feature_size=3).max_length == 9_000
+    assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=200).stride == 2
+    assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=2_000).stride == 1
 
 
 def test_strategies_do_not_contradict_each_other():
