@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
-from datasets import Dataset, IterableDataset
+from datasets import Array2D, Dataset, Features, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
 from .cooccurrence import vectors_from_texts
@@ -99,7 +99,10 @@ def encode(split: Split, processor: Any) -> Split:
     if isinstance(processor, PreTrainedTokenizerBase):
         return split.map(partial(_encode_texts, tokenizer=processor), batched=True, remove_columns=given)
     split = split.with_format("numpy")
-    return split.map(partial(_encode_vectors, extractor=processor), batched=True, batch_size=256).with_format("numpy")
+    joined = Array2D((None, processor.input_size), "float32")
+    features = None if split.features is None else Features({**split.features, "input_features": joined})
+    read = partial(_encode_vectors, extractor=processor)
+    return split.map(read, batched=True, batch_size=256, features=features).with_format("numpy")
 
 
 def _encode_texts(batch: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -73,14 +73,16 @@ def settle_trunk(
         )
     model = RNNModel.from_pretrained(directory)
     config = model.config
-    read = "token ids" if config.reads_tokens else f"vectors of {config.input_size} numbers"
+    kind = AutoTokenizer if config.reads_tokens else SequenceVectorFeatureExtractor
+    processor = kind.from_pretrained(directory)
+    width = None if config.reads_tokens else processor.feature_size
+    read = "token ids" if width is None else f"vectors of {width} numbers"
     came = "texts" if feature_size is None else f"sequences of vectors of {feature_size} numbers"
-    if config.reads_tokens != (feature_size is None) or feature_size not in (None, config.input_size):
+    if feature_size != width:
         raise ValueError(
             f"pretrained_model={str(directory)!r} reads {read}, but this data is {came}. Pretrain on data of its kind."
         )
-    kind = AutoTokenizer if config.reads_tokens else SequenceVectorFeatureExtractor
-    trunk = PretrainedTrunk(Path(directory).name, model, kind.from_pretrained(directory))
+    trunk = PretrainedTrunk(Path(directory).name, model, processor)
     for name, value in trunk.config_fields.items():
         if fields.get(name, value) != value:
             raise ValueError(

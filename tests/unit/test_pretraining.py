@@ -124,6 +124,12 @@ def test_long_sequences_become_pieces_and_single_steps_are_left_out(tmp_path):
     assert found.metrics.keys() == {"loss"}
     rows = found.trainer.train_dataset["input_features"]
     assert {np.shape(row)[0] for row in rows} <= {2, 3, 4}
+    extractor = SequenceVectorFeatureExtractor(feature_size=3, max_length=4, stride=2)
+    found = pretrain(SERIES, tmp_path / "joined", processing_class=extractor, max_steps=1, hidden_size=2, **QUIET)
+    assert {np.shape(row) for row in found.trainer.train_dataset["input_features"]} == {(2, 6)}
+    table = {"series": SERIES, "label": ["ab"[row % 2] for row in range(40)]}
+    result = train_classifier(table, tmp_path / "model", pretrained_model=found.directory, max_steps=1, **QUIET)
+    assert (result.model.config.input_size, result.processing_class.stride) == (6, 2)
     with refused("No training sequence has two steps, so there is nothing to predict. Give longer ones."):
         pretrain(["a", "b"], tmp_path / "none", validation_size=None, hidden_size=2, **QUIET)
 

@@ -164,6 +164,30 @@ def test_every_problem_and_vectors(kind, tmp_path):
     assert ("How well each label is found" in card) == (kind == SEVERAL)
 
 
+def test_long_series_are_read_some_steps_at_once(tmp_path):
+    generator = np.random.default_rng(0)
+    series = [generator.normal(index % 2, 1, (140 + index % 9, 1)) for index in range(40)]
+    data = {"series": series, "label": ["ab"[index % 2] for index in range(40)]}
+    result = train_classifier(data, tmp_path / "model", test_size=0.2, **{**TINY, "hidden_size": 8})
+    assert (result.processing_class.stride, result.model.config.input_size) == (3, 3)
+    assert "vectors of 1 numbers a step, 3 steps at once." in (tmp_path / "model" / "README.md").read_text()
+    test = result.data.splits["test"]
+    assert evaluate_classifier(tmp_path / "model", data)[0].keys() == result.metrics.keys()
+    answers = pipeline("sequence-classification", model=str(tmp_path / "model"))(list(test["input_features"]))
+    names = np.asarray(result.data.label_names)
+    right = np.mean([answer["label"] for answer in answers] == names[np.asarray(test["labels"])])
+    assert right == pytest.approx(result.metrics["accuracy"])
+
+
+def test_few_validation_rows_choose_nothing_unless_they_are_asked_to(tmp_path):
+    data = load_labelled_data(table(SINGLE))
+    run = train_classifier(data, tmp_path / "few", **TINY).trainer
+    assert (run.args.load_best_model_at_end, len(run.eval_dataset) < 50) == (False, True)
+    assert "eval_loss" in run.state.log_history[1]
+    asked = train_classifier(data, tmp_path / "asked", early_stopping_patience=1, **TINY).trainer
+    assert asked.args.load_best_model_at_end
+
+
 def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
     data = load_labelled_data(table(SINGLE), validation_size=None)
     result = train_classifier(
