@@ -17,6 +17,7 @@ from run import read_rows, train_recipe
 
 ABLATIONS = Path(__file__).parents[2] / "model_cards" / "ablations.jsonl"
 TEXTS, VECTORS = ("trec6", "sst2"), ("japanese-vowels", "spoken-digits")
+PAIRS = {"ngram_order": 2, "ngram_buckets": 8192, "ngram_width": 16}
 CHANGES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "the default": ({}, (*TEXTS, *VECTORS)),
     "no average of the weights (Polyak & Juditsky, 1992)": ({"weight_averaging": None}, (*TEXTS, *VECTORS)),
@@ -35,8 +36,8 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "words start from the training texts": ({"pretrained_vectors": "texts"}, TEXTS),
     "whole words dropped (Merity et al., 2018)": ({"vocabulary_dropout": 0.1}, TEXTS),
     "unknown words (Dai & Le, 2015)": ({"token_dropout": 0.1}, TEXTS),
-    "hashed pairs of words (Joulin et al., 2016)": ({"ngram_order": 2}, TEXTS),
-    "noise (Um et al., 2017)": ({"input_noise": 0.1}, VECTORS),
+    "hashed pairs of words (Joulin et al., 2016)": (PAIRS, TEXTS),
+    "no noise (Um et al., 2017)": ({"input_noise": 0.0}, VECTORS),
     "other loudness (Um et al., 2017)": ({"input_scale_noise": 0.1}, VECTORS),
     "warped time (Um et al., 2017)": ({"time_warp": 0.1}, VECTORS),
     "masked steps (Park et al., 2019)": ({"mask_time_prob": 0.05}, VECTORS),

@@ -165,6 +165,22 @@ def spoken_digits_without(speaker: str, folder: Path) -> DataSet:
     return _digits(folder, lambda other, number: other == speaker, cepstra, WARPS)
 
 
+# Long series, few of them: the package aeon brings the files (aeon/datasets/data), the recipes' DATA may lack them.
+SMALL_SERIES = {
+    "arrow-head": "ArrowHead",
+    "gun-point": "GunPoint",
+    "italy-power-demand": "ItalyPowerDemand",
+    "osu-leaf": "OSULeaf",
+    "acsf1": "ACSF1",
+    "pickup-gesture": "PickupGestureWiimoteZ",
+}
+
+
+def small_series(name: str, folder: Path) -> DataSet:
+    """A set of the UCR archive; official split."""
+    return _archive(folder, name, _card(name, name))
+
+
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "sst2": sst2,
@@ -181,6 +197,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "japanese-vowels": japanese_vowels,
     "basic-motions": basic_motions,
     "spoken-digits": spoken_digits,
+    **{name: partial(small_series, stored) for name, stored in SMALL_SERIES.items()},
     **{f"spoken-digits-without-{speaker}": partial(spoken_digits_without, speaker) for speaker in SPEAKERS},
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from baseline import READ_BY_FASTTEXT, answer_by_counting, answer_by_fasttext
 from choices import best
-from data import SETS, DataSet
+from data import SETS, SMALL_SERIES, DataSet
 
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.training import train_classifier
@@ -27,7 +27,7 @@ def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=[name for name in SETS if name not in SMALL_SERIES])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 1, 2, 3, 4])
     parser.add_argument("--output_dir", type=Path, default=Path("recipes"))
