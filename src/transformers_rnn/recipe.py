@@ -10,8 +10,7 @@ import numpy as np
 LONGEST = 1000  # tokens or steps; back-propagation through more costs much and teaches little
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
 TELLING = 100_000  # words; in fewer, which words stand near each other says little
-LONG_TEXT = 100  # words in the mean; from here on it pays to know pairs of words
-PAIRS = {"ngram_order": 2, "ngram_buckets": 300_000, "ngram_width": 16}
+LONG_TEXT = 100  # words in the mean
 STEPS = 1_200  # of training, at least
 STEPS_PER_LABEL = 60
 MOST_EPOCHS = 200
@@ -59,7 +58,7 @@ def choose_recipe(
 
     A bidirectional LSTM for texts, a GRU for vectors, whose states are pooled, with dropout on what it reads and on
     what is classified; where the training texts have words enough, these start from their neighbourhoods and are now
-    and then left out; for long texts a GRU that also reads pairs of words; few short texts with wider words, some of
+    and then left out; for long texts a GRU, with the same dropout at all steps; few texts with wider words, some of
     them unknown; long series with some steps read as one, and with noise; AdamW with a short warm-up
     and a linear decay, and the average of the weights on the way; more passes over less data, stopped early where the
     validation set is large enough to tell. The numbers were settled on the validation sets of SMS Spam, TREC, SST-2,
@@ -116,7 +115,7 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
     elif rows * words >= TELLING:
         config["vocabulary_dropout"], vectors = 0.3, "texts"
         if words >= LONG_TEXT:
-            config |= {"cell_type": "gru", "variational_dropout": True, **PAIRS}
+            config |= {"cell_type": "gru", "variational_dropout": True}
     elif rows < 2_000:  # many words of new texts are unknown, and each known one has to tell much
         config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
     return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "pretrained_vectors": vectors}

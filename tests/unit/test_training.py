@@ -433,9 +433,9 @@ def test_recipes_follow_the_data():
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert (few.config["token_dropout"], few.config["input_size"]) == (0.2, 256)
-    assert not {"token_dropout", "ngram_order"} & (words.config.keys() | long.config.keys())
+    assert not {"token_dropout", "variational_dropout"} & (words.config.keys() | long.config.keys())
     pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
-    assert (pages["cell_type"], pages["variational_dropout"], pages["ngram_order"]) == ("gru", True, 2)
+    assert (pages["cell_type"], pages["variational_dropout"]) == ("gru", True)
     assert few.arguments["metric_for_best_model"] == "loss"
     assert few.arguments["num_train_epochs"] == 200
     assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
