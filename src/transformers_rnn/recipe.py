@@ -9,12 +9,12 @@ import numpy as np
 
 LONGEST = 1000  # tokens or steps; back-propagation through more costs much and teaches little
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
-TELLING = 100_000  # words; in fewer, which words stand near each other says little
+TELLING, TELLING_LONG = 100_000, 10_000  # words; in fewer, which stand near each other says little; in long texts more
 LONG_TEXT = 100  # words in the mean
 STEPS = 1_200  # of training, at least
 STEPS_PER_LABEL = 60
 MOST_EPOCHS = 200
-STEPS_APART = 50  # steps that a series is shortened to, about: GRUs learn little from longer ones
+STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
 WIDEST = 512  # numbers that the model reads at once, unless a step has more
 FEW = 50  # validation rows; fewer cannot tell epochs apart, and the end of the run is kept
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
@@ -112,7 +112,7 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
     if tokenizer["level"] == "char":
         config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
         config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
-    elif rows * words >= TELLING:
+    elif rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
         config["vocabulary_dropout"], vectors = 0.3, "texts"
         if words >= LONG_TEXT:
             config |= {"cell_type": "gru", "variational_dropout": True}

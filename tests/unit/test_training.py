@@ -169,8 +169,8 @@ def test_long_series_are_read_some_steps_at_once(tmp_path):
     series = [generator.normal(index % 2, 1, (140 + index % 9, 1)) for index in range(40)]
     data = {"series": series, "label": ["ab"[index % 2] for index in range(40)]}
     result = train_classifier(data, tmp_path / "model", test_size=0.2, **{**TINY, "hidden_size": 8})
-    assert (result.processing_class.stride, result.model.config.input_size) == (3, 3)
-    assert "vectors of 1 numbers a step, 3 steps at once." in (tmp_path / "model" / "README.md").read_text()
+    assert (result.processing_class.stride, result.model.config.input_size) == (2, 2)
+    assert "vectors of 1 numbers a step, 2 steps at once." in (tmp_path / "model" / "README.md").read_text()
     test = result.data.splits["test"]
     assert evaluate_classifier(tmp_path / "model", data)[0].keys() == result.metrics.keys()
     answers = pipeline("sequence-classification", model=str(tmp_path / "model"))(list(test["input_features"]))
@@ -436,14 +436,16 @@ def test_recipes_follow_the_data():
     assert not {"token_dropout", "variational_dropout"} & (words.config.keys() | long.config.keys())
     pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
     assert (pages["cell_type"], pages["variational_dropout"]) == ("gru", True)
+    letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60)]
+    assert [each.pretrained_vectors for each in letters] == [None, "texts"]
     assert few.arguments["metric_for_best_model"] == "loss"
     assert few.arguments["num_train_epochs"] == 200
     assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
     series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 70, 5_000])
     assert (series.tokenizer, series.max_length, series.stride, series.config["cell_type"]) == ({}, 1000, 1, "gru")
     long = choose_recipe(100, 10, SINGLE, lengths=[400, 450, 460], feature_size=3)
-    assert (long.max_length, long.stride) == (None, 9)
-    assert choose_recipe(100, 10, SINGLE, lengths=[400, 450, 20_000], feature_size=3).max_length == 9_000
+    assert (long.max_length, long.stride) == (None, 6)
+    assert choose_recipe(100, 10, SINGLE, lengths=[400, 450, 20_000], feature_size=3).max_length == 6_000
     assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=200).stride == 2
     assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=2_000).stride == 1
 
