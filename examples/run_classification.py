@@ -112,6 +112,7 @@ class ModelArguments:
     vocab_size: int | None = told("Most tokens to keep.")
     min_frequency: int | None = told("How often a token must come to be kept.")
     max_length: int | None = told("Longest sequence; what is longer is truncated.")
+    stride: int | None = told("Steps of vectors that are read as one.")
     class_weights: str | None = told("balanced, or a JSON list of one factor a class.")
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
@@ -128,7 +129,7 @@ class ModelArguments:
     watts: float | None = told("Power of the machine, to estimate the energy of the training from.")
 
 
-PROCESSING = ("level", "vocab_size", "min_frequency", "max_length")
+PROCESSING = ("level", "vocab_size", "min_frequency", "max_length", "stride")
 CARD = ("title", "dataset_name", "dataset_license", "license", "language", "watts")
 
 

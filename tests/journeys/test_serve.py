@@ -168,12 +168,12 @@ def test_texts_are_served(tmp_path):
 
 def test_vectors_are_served(tmp_path):
     series = [np.random.default_rng(n).normal(size=(n, 3)).round(3).tolist() for n in (1, 9, 4)]
-    config = RNNConfig(input_size=3, cell_type="gru", bidirectional=True, num_labels=4)
+    config = RNNConfig(input_size=6, cell_type="gru", bidirectional=True, num_labels=4)
     RNNForSequenceClassification(config).save_pretrained(tmp_path)
-    SequenceVectorFeatureExtractor(feature_size=3).fit(series).save_pretrained(tmp_path)
+    SequenceVectorFeatureExtractor(feature_size=3, stride=2).fit(series).save_pretrained(tmp_path)
     classify = pipeline("sequence-classification", model=str(tmp_path))
     with served(tmp_path) as (ask, _):
-        assert ask(path="/health")[1].items() >= {"reads": "vectors", "input_size": 3}.items()
+        assert ask(path="/health")[1].items() >= {"reads": "vectors", "feature_size": 3}.items()
         check_answers(ask, classify, series, top_k=3)
         assert ask({"inputs": {"input_features": series[0]}}) == ask({"inputs": series[0]})
         assert ask({"inputs": [{"input_features": series[0]}]}) == ask({"inputs": series[0]})

@@ -190,6 +190,12 @@ def test_a_vector_model(tmp_path, monkeypatch):
     assert (example.shape, example.dtype) == ((20, 16), np.float32)
 
 
+def test_joined_steps_are_told(tmp_path, monkeypatch):
+    path = write(tmp_path, config=config(vocab_size=None), stride=4)
+    assert "It reads vectors of 4 numbers a step, 4 steps at once.\n" in path.read_text(encoding="utf-8")
+    assert run_example(path, monkeypatch)[1][2].shape == (20, 4)
+
+
 def test_a_vector_example_is_an_expression(tmp_path, monkeypatch):
     path = write(tmp_path, config=config(vocab_size=None), example_input="np.ones((3, 16))")
     assert run_example(path, monkeypatch)[1][2].tolist() == np.ones((3, 16)).tolist()
