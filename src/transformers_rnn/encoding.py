@@ -85,7 +85,8 @@ def input_fields(processor: Any) -> dict[str, Any]:
     """What a tokenizer or feature extractor decides about a model."""
     if isinstance(processor, PreTrainedTokenizerBase):
         ids = {"pad_token_id": processor.pad_token_id, "unk_token_id": processor.unk_token_id}
-        return {"vocab_size": len(processor), **ids}
+        known = {"token_dropout": 0.0} if processor.unk_token_id is None else {}  # nothing to put in its place
+        return {"vocab_size": len(processor), **ids, **known}
     return {"input_size": processor.input_size}
 
 

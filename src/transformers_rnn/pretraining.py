@@ -19,6 +19,7 @@ from .evaluation import LengthOrderedTrainer
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
 from .recipe import Recipe, choose_recipe
+from .regularization import NOISE
 from .run_choices import sort_choices, training_arguments
 from .tokenization import train_tokenizer
 from .unlabelled_data import Rows, load_sequences
@@ -130,9 +131,9 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         lengths=[] if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
         feature_size=1 if _are_texts(train) else train[0].shape[1],  # type: ignore[union-attr]
     )
-    noise = {"embedding_dropout": 0.1, "vocabulary_dropout": 0.0, "input_noise": 0.0, "classifier_dropout": 0.0}
+    none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
     cut = PIECE if _are_texts(train) else recipe.max_length
-    return replace(recipe, max_length=cut, config={**recipe.config, **noise})
+    return replace(recipe, max_length=cut, config={**recipe.config, **none, "embedding_dropout": 0.1})
 
 
 def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:

@@ -86,7 +86,7 @@ def test_all_that_the_weights_decide_comes_with_them(tmp_path):
     result = train_classifier(TABLE, tmp_path / "model", pretrained_model=tmp_path / "trunk", max_steps=1, **QUIET)
     config = result.model.config
     assert (config.ngram_buckets, config.layer_norm, config.num_hidden_layers, config.cell_type) == (5, True, 2, "gru")
-    assert config.token_dropout == 0.0
+    assert config.token_dropout == 0.2  # of the recipe for so few texts
 
 
 class Stop(TrainerCallback):

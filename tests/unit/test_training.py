@@ -16,7 +16,7 @@ from processes import ROOT
 from safetensors.torch import load_file
 from transformers import TrainingArguments, pipeline
 
-from transformers_rnn import RNNForSequenceClassification, run_report
+from transformers_rnn import RNNForSequenceClassification, run_report, train_tokenizer
 from transformers_rnn.checkpoints import last_checkpoint
 from transformers_rnn.evaluation import answer
 from transformers_rnn.labelled_data import load_labelled_data
@@ -186,6 +186,15 @@ def test_few_validation_rows_choose_nothing_unless_they_are_asked_to(tmp_path):
     assert "eval_loss" in run.state.log_history[1]
     asked = train_classifier(data, tmp_path / "asked", early_stopping_patience=1, **TINY).trainer
     assert asked.args.load_best_model_at_end
+
+
+def test_a_tokenizer_without_an_unknown_token_reads_few_texts(tmp_path):
+    tokenizer = train_tokenizer(texts())
+    tokenizer.unk_token = None
+    result = train_classifier(table(SINGLE), tmp_path, processing_class=tokenizer, **TINY)
+    assert (result.model.config.token_dropout, result.model.config.unk_token_id) == (0.0, None)
+    known = train_classifier(table(SINGLE), tmp_path / "known", **TINY).model.config
+    assert (known.token_dropout, known.input_size) == (0.2, 256)
 
 
 def test_balanced_weights_focal_loss_and_smoothing_are_saved(tmp_path):
