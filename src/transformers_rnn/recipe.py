@@ -56,12 +56,11 @@ def choose_recipe(
 ) -> Recipe:
     """Choose a tokenizer, sizes, regularisation and schedule from the size and kind of the data.
 
-    A bidirectional LSTM for texts, a GRU for vectors, whose states are pooled, with dropout on what it reads and on
-    what is classified; where the training texts have words enough, these start from their neighbourhoods and are now
-    and then left out; for long texts a GRU, with the same dropout at all steps; few texts with wider words, some of
-    them unknown; long series with some steps read as one, and with noise; AdamW with a short warm-up
-    and a linear decay, and the average of the weights on the way; more passes over less data, stopped early where the
-    validation set is large enough to tell. The numbers were settled on the validation sets of SMS Spam, TREC, SST-2,
+    A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
+    it reads and on what is classified. Where the training texts have words enough, these start from their
+    neighbourhoods and are now and then left out; few texts get wider words, some of them unknown; of a long series
+    some steps are read as one. AdamW with a short warm-up and a linear decay, and the average of the weights on the
+    way; more passes over less data, stopped early where the validation set is large enough to tell. The numbers were settled on the validation sets of SMS Spam, TREC, SST-2,
     BBC News, surnames, VADER, GoEmotions and Japanese Vowels, and in the training sets of small ones by holding out
     parts of them (ArrowHead, GunPoint, OSULeaf, ACSF1, PickupGestureWiimoteZ, ItalyPowerDemand).
 
