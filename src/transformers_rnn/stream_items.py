@@ -183,13 +183,13 @@ class StepGroups:
         Returns:
             The groups (M, k F), how many of them each stream has, and what is left over now.
         """
-        full, left = [], {}
+        full, left = [steps.new_zeros(0, self.stride * steps.shape[1])], {}
         for key, part in zip(keys, steps.split(lengths.tolist()), strict=True):
             known = torch.cat([held[key], part]) if key in held else part
             rest = len(known) % self.stride
             full.append(known[: len(known) - rest].reshape(-1, self.stride * steps.shape[1]))
-            left[key] = known[len(known) - rest :]
-        return torch.cat(full), np.array([len(groups) for groups in full], np.int64), left
+            left[key] = known[len(known) - rest :].clone()  # not the rest of what was pushed
+        return torch.cat(full), np.array([len(groups) for groups in full[1:]], np.int64), left
 
     def fill(self, left: Sequence[Tensor]) -> Tensor:
         """What is left over (n, F) of some streams as a group each, (B, k F): the last step is repeated."""

@@ -114,6 +114,19 @@ def test_joined_steps_in_any_pieces_give_the_answer_to_the_sequence_so_far(data,
                     np.testing.assert_allclose(answers[key].scores, expected, rtol=1e-5)
 
 
+def test_what_is_left_of_joined_steps_holds_nothing_else_and_there_may_be_none():
+    model = RNNForSequenceClassification(RNNConfig(input_size=6, num_labels=3))
+    classifier = StreamingClassifier(model, feature_extractor=SequenceVectorFeatureExtractor(2, stride=3))
+    assert dict(classifier.push_many({})) == {}
+    assert classifier.push(np.zeros((0, 2))).label is None
+    classifier.push(np.zeros((1000, 2)), "long")
+    assert [len(left.untyped_storage()) for left in classifier._held.values()] == [0, 2 * 4]  # one step of float32
+    again = classifier.push_many(np.zeros((2, 2)), ["long", None])
+    assert again.steps.tolist() == [1001, 1]
+    classifier.drop("long")
+    assert classifier.push(np.zeros(2), "long").steps == 1
+
+
 @settings(max_examples=15)
 @given(data=st.data(), level=st.sampled_from(["word", "char", "bpe"]), case=cases(bidirectional=False))
 @torch.no_grad()
