@@ -435,20 +435,21 @@ def test_recipes_follow_the_data():
     assert "label_smoothing" not in choose_recipe(50_000, 500, "regression", texts=["Smith", "van Dyk"]).config
     long = choose_recipe(20_000, 500, SINGLE, texts=["some words that make a text"] * 50)
     assert (long.pretrained_vectors, words.pretrained_vectors, names.pretrained_vectors) == ("texts", None, None)
-    assert (long.config["vocabulary_dropout"], long.max_length) == (0.3, 1000)
-    assert "vocabulary_dropout" not in words.config
+    assert long.max_length == 1000
+    assert not {"vocabulary_dropout", "variational_dropout", "token_dropout"} & (
+        words.config.keys() | long.config.keys()
+    )
     fine = choose_recipe(5_000, 500, SINGLE, texts=["some words that make a text"] * 50, num_labels=50)
     assert (words.arguments["num_train_epochs"], fine.arguments["num_train_epochs"]) == (8, 20)
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
     assert (few.config["token_dropout"], few.config["input_size"]) == (0.2, 256)
-    assert not {"token_dropout", "variational_dropout"} & (words.config.keys() | long.config.keys())
     pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
-    assert (pages["cell_type"], pages["variational_dropout"]) == ("gru", True)
+    assert (pages["cell_type"], pages["variational_dropout"], pages["vocabulary_dropout"]) == ("gru", True, 0.3)
     letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60)]
     assert [each.pretrained_vectors for each in letters] == [None, "texts"]
     assert few.arguments["metric_for_best_model"] == "loss"
-    assert few.arguments["num_train_epochs"] == 200
+    assert few.arguments["num_train_epochs"] == 100
     assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
     series = choose_recipe(5_000, 500, SINGLE, lengths=[30, 70, 5_000])
     assert (series.tokenizer, series.max_length, series.stride, series.config["cell_type"]) == ({}, 1000, 1, "gru")
