@@ -59,8 +59,8 @@ def choose_recipe(
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
     neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown; of a
-    long series some steps are read as one. AdamW with a short warm-up and a linear decay, and the average of the weights on the
-    way; more passes over less data, stopped early where the validation set is large enough to tell.
+    long series some steps are read as one. AdamW with a short warm-up and a linear decay, and the average of the
+    weights on the way; more passes over less data, stopped early where the validation set is large enough to tell.
 
     The numbers were settled on the validation sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and
     Japanese Vowels, and on parts held out of the training sets of IMDb, ArrowHead, GunPoint, OSULeaf, ACSF1,
