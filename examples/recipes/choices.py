@@ -22,7 +22,7 @@ def best(name: str, folder: Path) -> dict[str, Any]:
         vectors = partial(
             vectors_from_texts, [*unlabelled_reviews(folder), *SETS[name](folder).source["train"]["text"]]
         )
-        return {"pretrained_vectors": vectors, "cell_type": "gru", "variational_dropout": True, "num_train_epochs": 3}
+        return {"pretrained_vectors": vectors, "num_train_epochs": 3}
     if name == "trec6":
         return {"pretrained_vectors": _minilm(), "embedding_training": 0.3, "hidden_size": 256}
     if name in ("sst2", "sst2-phrases"):
