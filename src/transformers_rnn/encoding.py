@@ -1,6 +1,6 @@
 """Labelled rows -> what the model reads, by a tokenizer or feature extractor that the training split teaches."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -43,19 +43,26 @@ def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, An
         options: Further choices for `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
     """
     train = data.splits["train"]
-    if data.reads_text:
-        return train_tokenizer(
-            _texts(train), **{"max_length": recipe.max_length, **recipe.tokenizer, **(options or {})}
-        )
-    extractor = SequenceVectorFeatureExtractor(
-        **{
-            "feature_size": data.feature_size,
-            "max_length": recipe.max_length,
-            "stride": recipe.stride,
-            **(options or {}),
-        }
-    )
-    return extractor.fit(row["input_features"] for row in train.with_format("numpy"))
+    rows = _texts(train) if data.reads_text else (row["input_features"] for row in train.with_format("numpy"))
+    return learn_from(rows, data.feature_size, recipe, options)
+
+
+def learn_from(
+    rows: Iterable[Any], feature_size: int | None, recipe: Recipe, options: Mapping[str, Any] | None
+) -> Any:
+    """The same from texts, or from vectors (T_i, F).
+
+    Args:
+        rows: Of the training split.
+        feature_size: F; `None` for texts.
+        recipe: Its choices.
+        options: As above.
+    """
+    choices: dict[str, Any] = {"max_length": recipe.max_length}
+    if feature_size is None:
+        return train_tokenizer(rows, **{**choices, **recipe.tokenizer, **(options or {})})
+    choices |= {"feature_size": feature_size, "stride": recipe.stride}
+    return SequenceVectorFeatureExtractor(**{**choices, **(options or {})}).fit(rows)
 
 
 def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:

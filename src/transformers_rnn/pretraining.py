@@ -14,14 +14,13 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, set_
 from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
 from .configuration_rnn import RNNConfig
 from .data_files import from_columns
-from .encoding import SAMPLE, input_fields
+from .encoding import SAMPLE, input_fields, learn_from
 from .evaluation import LengthOrderedTrainer
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
 from .recipe import Recipe, choose_recipe
 from .regularization import NOISE
 from .run_choices import sort_choices, training_arguments
-from .tokenization import train_tokenizer
 from .unlabelled_data import Rows, load_sequences
 
 STEPS = 1_000  # at least; fewer sequences are read several times
@@ -93,7 +92,7 @@ def pretrain(
     seed = {**(args or {}), **given}.get("seed", 42)
     rows = load_sequences(data, column, validation_size, seed)
     recipe = _recipe_for(rows)
-    processor = processing_class or _learn_processor(rows["train"], recipe, processing_options)
+    processor = processing_class or learn_from(rows["train"], _feature_size(rows["train"]), recipe, processing_options)
     splits = {name: _pieces(part, processor) for name, part in rows.items()}
     if not len(splits["train"]):
         raise ValueError("No training sequence has two steps, so there is nothing to predict. Give longer ones.")
@@ -129,7 +128,7 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         "single_label_classification",
         texts=[row for row in train[:SAMPLE] if isinstance(row, str)] if _are_texts(train) else None,
         lengths=[] if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
-        feature_size=1 if _are_texts(train) else train[0].shape[1],  # type: ignore[union-attr]
+        feature_size=_feature_size(train) or 1,
     )
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
     cut = PIECE if _are_texts(train) else recipe.max_length
@@ -147,14 +146,6 @@ def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:
         "prediction_loss_only": True,
     }
     return replace(recipe, arguments=arguments)
-
-
-def _learn_processor(train: Rows, recipe: Recipe, options: Mapping[str, Any] | None) -> Any:
-    choices = {"max_length": recipe.max_length, **(options or {})}
-    if isinstance(train[0], str):
-        return train_tokenizer(train, **{**recipe.tokenizer, **choices})
-    choices = {"feature_size": train[0].shape[1], "stride": recipe.stride, **choices}
-    return SequenceVectorFeatureExtractor(**choices).fit(train)
 
 
 def _pieces(rows: Rows, processor: Any) -> Dataset:
@@ -188,4 +179,9 @@ def _measure(trainer: Trainer) -> dict[str, float]:
 
 
 def _are_texts(rows: Rows) -> bool:
-    return isinstance(rows[0], str)
+    return _feature_size(rows) is None
+
+
+def _feature_size(rows: Rows) -> int | None:
+    """F; `None` for texts."""
+    return None if isinstance(rows[0], str) else int(rows[0].shape[1])
