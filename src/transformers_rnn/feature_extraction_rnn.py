@@ -10,24 +10,29 @@ from numpy.typing import NDArray
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.utils.generic import PaddingStrategy
 
-from .number_arrays import check_finite, depth, to_float32, to_numpy
+from .feature_moments import FeatureMoments
+from .number_arrays import add_deltas, check_finite, depth, to_float32, to_numpy
 
 
 class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
     """Turns sequences of vectors, a (T_i, F) table each, into what a model of vectors reads.
 
-    The order is: check, truncate, scale with `(x - mean) / std`, join `stride` steps to one, pad. Padding is masked.
+    The order is: check, truncate, add deltas, scale with `(x - mean) / std`, join `stride` steps to one, pad. Padding
+    is masked.
 
     Args:
         feature_size: F, width of one step.
         padding_value: Fills the steps after (or before) a shorter sequence, in scaled units.
-        mean: F numbers, subtracted from every step. `None`: nothing is subtracted. Learned by [`fit`].
-        std: F positive numbers, that every step is divided by. `None`: no division. Learned by [`fit`].
+        mean: F numbers, with `deltas` 2 F, subtracted from every step. `None`: nothing is subtracted. Learned by
+            [`fit`].
+        std: As many positive numbers, that every step is divided by. `None`: no division. Learned by [`fit`].
         max_length: Longer sequences are truncated to their first `max_length` steps. `None`: never, by default.
         sampling_rate: Steps per unit of time; kept for the reader, not used.
         padding_side: `"right"` or `"left"`.
         stride: k, steps that the model reads as one, side by side (Sak et al., 2015): (ceil(T_i / k), k F). A last
             group that is not full repeats its last step. A long series becomes short enough to learn.
+        deltas: Whether each step x_t brings along x_t - x_(t-1), its change from the step before, F more numbers with
+            scales of their own; 0 at the first step (Furui, 1986). Small changes of smooth series become visible.
         **kwargs: The host's, such as `return_attention_mask`.
 
     Raises:
@@ -46,6 +51,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: int = 1,
         padding_side: str = "right",
         stride: int = 1,
+        deltas: bool = False,
         **kwargs: Any,
     ) -> None:
         _refuse_misspelt(kwargs)
@@ -59,15 +65,22 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(
                 f"padding_value must be a finite number, got {padding_value!r}. Padding is masked; use 0.0."
             )
+        if not isinstance(deltas, bool):
+            raise ValueError(f"deltas must be True or False, got {deltas!r}.")
         super().__init__(feature_size, sampling_rate, float(padding_value), padding_side=padding_side, **kwargs)
-        self.mean = _statistic("mean", mean, feature_size)
-        self.std = _statistic("std", std, feature_size)
-        self.max_length, self.stride = max_length, stride
+        self.max_length, self.stride, self.deltas = max_length, stride, deltas
+        self.mean = _statistic("mean", mean, feature_size, deltas)
+        self.std = _statistic("std", std, feature_size, deltas)
+
+    @property
+    def step_size(self) -> int:
+        """F, or 2 F with `deltas`: the width of a scaled step."""
+        return self.feature_size * (2 if self.deltas else 1)
 
     @property
     def input_size(self) -> int:
-        """k F, the width of what a model reads at once: its config's `input_size`."""
-        return self.feature_size * self.stride
+        """k F, or 2 k F with `deltas`: the width of what a model reads at once, its config's `input_size`."""
+        return self.step_size * self.stride
 
     def fit(self, sequences: Iterable[Any]) -> Self:
         """Learn `mean` and `std` (of the population) of each feature, over all steps of all sequences.
@@ -83,27 +96,17 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: No sequences, or one that [`__call__`] would refuse.
         """
-        count, (origin, mean, squares) = 0, np.zeros((3, self.feature_size))
+        moments = FeatureMoments(self.step_size)
         for index, sequence in enumerate(sequences):
-            values = self._as_sequence(sequence, f"Sequence {index}").astype(np.float64)
-            if count == 0:
-                # Seen from a value of its own, a constant is exactly 0 and a large offset costs no digits.
-                origin = values[0].copy()
-            with np.errstate(over="ignore", invalid="ignore"):
-                values -= origin
-                steps, own_mean = len(values), values.mean(axis=0)
-                away = own_mean - mean
-                # Chan, Golub & LeVeque (1983): joins the moments of two parts without cancellation.
-                squares += ((values - own_mean) ** 2).sum(axis=0) + away**2 * (count * steps / (count + steps))
-                mean += away * (steps / (count + steps))
-            count += steps
-        if count == 0:
+            steps = self._with_deltas(self._as_sequence(sequence, f"Sequence {index}"))
+            moments.add(steps.astype(np.float64))
+        if moments.steps == 0:
             raise ValueError("fit needs at least one sequence, got none. An iterator that was read before is empty.")
-        deviation = np.sqrt(squares / count)
+        deviation = moments.deviation
         if not np.isfinite(deviation).all():
             feature = int(np.argmin(np.isfinite(deviation)))
             raise ValueError(f"Feature {feature} spreads too far for float64 arithmetic. Rescale it before fit.")
-        self.mean = (origin + mean).tolist()
+        self.mean = moments.mean.tolist()
         self.std = np.where(deviation > 0, deviation, 1.0).tolist()
         return self
 
@@ -130,7 +133,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             return_tensors: `"pt"`, `"np"`, or `None` for lists of numpy arrays, one a sequence.
 
         Returns:
-            `input_features`, float32 (B, T, k F), and `attention_mask`, int32 (B, T), 1 on real steps.
+            `input_features`, float32 (B, T, input_size), and `attention_mask`, int32 (B, T), 1 on real steps.
 
         Raises:
             ValueError: No steps, a wrong rank, width or dtype, or a value that is not finite; with its place.
@@ -142,7 +145,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("truncation=True needs a max_length: pass it here, or to the extractor.")
         cut = None if truncation is False else limit
         features = [
-            self.stack(self._scale(self._as_sequence(sequence, name)[:cut], name))
+            self.stack(self._scale(self._with_deltas(self._as_sequence(sequence, name)[:cut]), name))
             for name, sequence in self._named(sequences)
         ]
         batch = BatchFeature({self.model_input_names[0]: features})
@@ -166,7 +169,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """Pad prepared sequences as the host does; what collators ask for takes one pass, not one a sequence.
 
         Args:
-            processed_features: A list of mappings with `input_features` (T_i, k F) and other columns, or a mapping.
+            processed_features: Mappings with `input_features` (T_i, input_size) and other columns, or one.
             *args: The host's.
             **kwargs: The host's.
         """
@@ -203,20 +206,23 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         wants_mask = self.return_attention_mask if return_attention_mask is None else return_attention_mask
         return {name: padded, **others, **({"attention_mask": mask} if wants_mask or masks is not None else {})}
 
-    def prepare(self, sequence: Any, name: str = "The sequence") -> NDArray[np.float32]:
-        """Check and scale one sequence (T, F), no more: what `__call__` does before it joins steps and pads.
+    def prepare(
+        self, sequence: Any, name: str = "The sequence", before: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Check one sequence (T, F), add deltas and scale: what `__call__` does before it joins steps and pads.
 
         Args:
             sequence: As in `__call__`.
             name: What an error calls it.
+            before: (T, F), the step before each, for deltas; `None`: the steps follow each other.
 
         Raises:
             ValueError: As in `__call__`.
         """
-        return self._scale(self._as_sequence(sequence, name), name)
+        return self._scale(self._with_deltas(self._as_sequence(sequence, name), before), name)
 
     def stack(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """Join each `stride` steps of (T, F) to one: (ceil(T / k), k F)."""
+        """Join each `stride` steps of (T, step_size) to one: (ceil(T / k), input_size)."""
         missing = -len(steps) % self.stride
         if missing:
             steps = np.concatenate([steps, np.repeat(steps[-1:], missing, axis=0)])
@@ -242,11 +248,12 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("At least one sequence is needed, got an empty batch.")
         return [(f"Sequence {index}", sequence) for index, sequence in enumerate(sequences)]
 
-    def _as_sequence(self, sequence: Any, name: str, stride: int = 1) -> NDArray[Any]:
+    def _as_sequence(self, sequence: Any, name: str, prepared: bool = False) -> NDArray[Any]:
         """Return one sequence as an array (T_i, F) of finite numbers, or say why it is none."""
-        width = self.feature_size * stride
+        width = self.input_size if prepared else self.feature_size
         wanted = f"{name} must have the shape (T, F) with F = feature_size = {self.feature_size}"
-        wanted += f" times stride = {stride}" if stride > 1 else ""
+        wanted += " times 2 for deltas" if prepared and self.deltas else ""
+        wanted += f" times stride = {self.stride}" if prepared and self.stride > 1 else ""
         several = " Several univariate series are a list of (T_i, 1) arrays." if width == 1 else ""
         try:
             array = to_numpy(sequence)
@@ -270,6 +277,9 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         check_finite(array, array, name, "Repair or remove missing values first.")
         return array
 
+    def _with_deltas(self, values: NDArray[Any], before: NDArray[Any] | None = None) -> NDArray[Any]:
+        return add_deltas(values, before) if self.deltas else values
+
     def _scale(self, values: NDArray[Any], name: str) -> NDArray[np.float32]:
         scaled = values  # in float64 as soon as a statistic joins in
         with np.errstate(over="ignore"):
@@ -289,7 +299,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
     ) -> Any:
         """Pad one sequence, also for collators. The host's own would pad both axes of (T, 1)."""
         name = self.model_input_names[0]
-        values = self._as_sequence(processed_features[name], "A sequence of the batch", self.stride)
+        values = self._as_sequence(processed_features[name], "A sequence of the batch", prepared=True)
         values = to_float32(values, values, "A sequence of the batch")
         steps = len(values)
         if return_attention_mask and "attention_mask" not in processed_features:
@@ -308,13 +318,14 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         return processed_features
 
 
-def _statistic(name: str, values: Iterable[float] | None, feature_size: int) -> list[float] | None:
+def _statistic(name: str, values: Iterable[float] | None, feature_size: int, deltas: bool) -> list[float] | None:
     """One number a feature, as the plain floats that JSON keeps."""
     if values is None:
         return None
     numbers = [float(value) for value in values]
-    if len(numbers) != feature_size:
-        raise ValueError(f"{name} must hold feature_size = {feature_size} numbers, got {len(numbers)}.")
+    if len(numbers) != feature_size * (2 if deltas else 1):
+        wanted = f"{feature_size} times 2 (deltas)" if deltas else str(feature_size)
+        raise ValueError(f"{name} must hold feature_size = {wanted} numbers, got {len(numbers)}.")
     for feature, number in enumerate(numbers):
         if not np.isfinite(number) or (name == "std" and number <= 0):
             kind = "finite and positive" if name == "std" else "finite"
@@ -330,7 +341,7 @@ def _check_positive(name: str, value: int) -> None:
 def _refuse_misspelt(kwargs: dict[str, Any]) -> None:
     """The host keeps any other name as an attribute, so that a misspelt one would have no effect."""
     known = ["feature_size", "padding_value", "max_length", "sampling_rate", "padding_side", "stride"]
-    known += ["return_attention_mask"]
+    known += ["deltas", "return_attention_mask"]
     for name in kwargs:
         meant = get_close_matches(name, known, n=1, cutoff=0.8)
         if meant and name not in known:

@@ -17,6 +17,7 @@ from .model_card_sections import (
     picture,
     problem_of,
     results_section,
+    step_text,
     training_section,
     usage_section,
     what_section,
@@ -53,6 +54,7 @@ def write_model_card(
     training: Mapping[str, Any] | None = None,
     example_input: str | None = None,
     stride: int = 1,
+    deltas: bool = False,
     limits: str = "",
     tags: Sequence[str] = (),
     language: str | None = None,
@@ -86,6 +88,7 @@ def write_model_card(
         training: any of `arguments` (name -> value), `seconds` and `command`.
         example_input: a text, or for vectors a Python expression for an array (T, F); `None`: a stand-in.
         stride: steps of vectors that the feature extractor joins to one.
+        deltas: whether it adds to each step its change from the step before.
         limits: what the model should not be trusted with.
         tags: hub tags besides the package's own.
         language: code of the texts' language, such as `"en"`.
@@ -122,6 +125,7 @@ def write_model_card(
     labels = [] if problem_of(config) == "regression" else label_names(config)
     if len(calibration.get("thresholds") or labels) != len(labels):
         raise ValueError(f"thresholds must be one for each of {len(labels)} labels, got {calibration['thresholds']}")
+    width = config.input_size // (stride * (2 if deltas else 1))
     figures = {name: float(value) for name, value in metrics.items()}
     task = "sequence-classification" if config.vocab_size is None else "text-classification"
     data = ModelCardData(
@@ -137,8 +141,8 @@ def write_model_card(
         data,
         template_path=str(TEMPLATE),
         title=title,
-        what=what_section(config, description, num_parameters, stride),
-        usage=usage_section(task, model_name or ".", example_input, config, stride),
+        what=what_section(config, description, num_parameters, step_text(width, stride, deltas)),
+        usage=usage_section(task, model_name or ".", example_input, config, width),
         hints=hints(path.parent, config),
         data=data_section(dataset_name, dataset_license, dataset_sizes, label_counts, dataset_notes),
         training=training_section(

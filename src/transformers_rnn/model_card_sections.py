@@ -36,15 +36,21 @@ def describe_hardware() -> str:
     return f"{name}, {torch.get_num_threads()} of {cores} cores"
 
 
-def what_section(config: Any, description: str, num_parameters: int | None, stride: int) -> str:
-    return "\n\n".join(filter(None, (description, _architecture(config, num_parameters, stride), _answer(config))))
+def what_section(config: Any, description: str, num_parameters: int | None, step: str) -> str:
+    """What the model is; `step` says what a step of vectors is."""
+    return "\n\n".join(filter(None, (description, _architecture(config, num_parameters, step), _answer(config))))
 
 
-def _architecture(config: Any, num_parameters: int | None, stride: int) -> str:
+def step_text(width: int, stride: int, deltas: bool) -> str:
+    """What a model of vectors reads at once."""
+    changes = ", with their changes from the step before" if deltas else ""
+    return f"vectors of {width} numbers a step{changes}{f', {stride} steps at once' if stride > 1 else ''}"
+
+
+def _architecture(config: Any, num_parameters: int | None, step: str) -> str:
     direction = "bidirectional" if config.bidirectional else "unidirectional"
     layers = f"{config.num_hidden_layers} layer{'s' if config.num_hidden_layers > 1 else ''}"
-    reads = f"vectors of {config.input_size // stride} numbers a step"
-    reads += f", {stride} steps at once" if stride > 1 else ""
+    reads = step
     if config.vocab_size is not None:
         reads = f"token ids from a vocabulary of {config.vocab_size}, embedded in {config.input_size} numbers"
     if getattr(config, "ngram_order", 1) > 1:
@@ -80,8 +86,8 @@ def label_names(config: Any) -> list[str]:
     return [str(config.id2label[index]) for index in sorted(config.id2label)]
 
 
-def usage_section(task: str, model: str, example_input: str | None, config: Any, stride: int) -> str:
-    """The code that loads the model in a new process."""
+def usage_section(task: str, model: str, example_input: str | None, config: Any, width: int) -> str:
+    """The code that loads the model in a new process; `width` is F of vectors."""
     lines = [
         "import transformers_rnn  # registers the model with Transformers",
         "from transformers import pipeline",
@@ -92,7 +98,7 @@ def usage_section(task: str, model: str, example_input: str | None, config: Any,
         example = _literal(example_input or "A text to classify.")
     else:
         lines[:0] = ["import numpy as np", ""]
-        example = example_input or f'np.zeros((20, {config.input_size // stride}), dtype="float32")'
+        example = example_input or f'np.zeros((20, {width}), dtype="float32")'
     return "\n".join([*lines, f"print(classifier({example}))"])
 
 

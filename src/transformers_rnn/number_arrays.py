@@ -33,6 +33,19 @@ def check_finite(result: NDArray[Any], values: NDArray[Any], name: str, advice: 
         raise ValueError(f"{name}, step {step}, feature {feature} is {values[step, feature]}. {advice}")
 
 
+def add_deltas(values: NDArray[Any], before: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    """Each step and its change from the step before, which is 0 at the first: (T, F) -> (T, 2 F) in float64.
+
+    Args:
+        values: The steps.
+        before: (T, F), the step before each, where they do not follow each other.
+    """
+    steps = values.astype(np.float64)
+    before = np.concatenate([steps[:1], steps[:-1]]) if before is None else before
+    with np.errstate(over="ignore"):
+        return np.concatenate([steps, steps - before], axis=1)
+
+
 def to_numpy(value: Any) -> NDArray[Any]:
     """An array of nested lists, tensors, or arrays of arrays.
 

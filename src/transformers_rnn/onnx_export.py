@@ -183,7 +183,7 @@ def check_processor(model: RNNForSequenceClassification, processing_class: Any) 
     if not config.reads_tokens and width != config.input_size:
         raise ValueError(
             f"This model reads vectors of {config.input_size} numbers, so a SequenceVectorFeatureExtractor of that "
-            f"feature_size (times stride) is needed, got {name}{f' of {width}' if width else ''}."
+            f"input_size is needed, got {name}{f' of {width}' if width else ''}."
         )
 
 

@@ -15,7 +15,7 @@ STEPS = 1_200  # of training, at least
 STEPS_PER_LABEL = 60
 MOST_EPOCHS = 100
 STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
-WIDEST = 512  # numbers that the model reads at once, unless a step has more
+WIDEST = 512  # numbers that are joined to one step, unless a step has more; or their changes added
 FEW = 50  # validation rows; fewer cannot tell epochs apart, and the end of the run is kept
 COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
 
@@ -27,6 +27,7 @@ class Recipe:
     Args:
         tokenizer: Arguments of `train_tokenizer`; empty for vectors.
         stride: k, steps of vectors that the model reads as one.
+        deltas: Whether it reads their changes, too.
         max_length: T at which sequences are truncated; `None`: never.
         pretrained_vectors: What the embedding starts from: `"texts"` or `None`.
         weight_averaging: Decay of the moving average of the weights that is kept.
@@ -40,6 +41,7 @@ class Recipe:
     patience: int
     tokenizer: dict[str, Any] = field(default_factory=dict)
     stride: int = 1
+    deltas: bool = False
     max_length: int | None = None
     pretrained_vectors: str | None = None
     weight_averaging: float = 0.998
@@ -58,9 +60,10 @@ def choose_recipe(
 
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
-    neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown; of a
-    long series some steps are read as one. AdamW with a short warm-up and a linear decay, and the average of the
-    weights on the way; more passes over less data, stopped early where the validation set is large enough to tell.
+    neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown.
+    Vectors are read with their changes from step to step, and of a long series some steps as one. AdamW with a short
+    warm-up and a linear decay, and the average of the weights on the way; more passes over less data, stopped early
+    where the validation set is large enough to tell.
 
     The numbers were settled on the validation sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and
     Japanese Vowels, and on parts held out of the training sets of IMDb, ArrowHead, GunPoint, OSULeaf, ACSF1,
@@ -127,7 +130,7 @@ def _for_vectors(lengths: Sequence[int], feature_size: int) -> dict[str, Any]:
     apart = round(float(np.median(lengths)) / STEPS_APART) if len(lengths) else 1
     stride = max(1, min(apart, WIDEST // feature_size))
     cut = LONGEST * stride if max(lengths, default=0) > LONGEST * stride else None
-    return {"config": config, "stride": stride, "max_length": cut}
+    return {"config": config, "stride": stride, "deltas": 2 * feature_size <= WIDEST, "max_length": cut}
 
 
 def _fewest_epochs(problem_type: str) -> int:

@@ -33,6 +33,7 @@ TOLD = (  # what the card tells of the arguments
     "learning_rate", "lr_scheduler_type", "warmup_steps", "num_train_epochs", "max_steps", "optim", "weight_decay",
     "max_grad_norm", "per_device_train_batch_size", "gradient_accumulation_steps", "metric_for_best_model",
 )  # fmt: skip
+STEPS = {"stride": 1, "deltas": False}  # of vectors
 TOLD_FIELDS = ("embedding_dropout", "hidden_dropout", "classifier_dropout")
 
 
@@ -139,7 +140,9 @@ def write_card(
         "num_parameters": trainer.model.num_parameters(),  # type: ignore[union-attr, operator]
         "training": {"arguments": told, "seconds": seconds, **({"command": command} if command else {})},
         "calibration": calibration,
-        "stride": 1 if data.reads_text else trainer.processing_class.stride,  # type: ignore[union-attr]
+        **(
+            {} if data.reads_text else {name: getattr(trainer.processing_class, name) for name in ("stride", "deltas")}
+        ),
         "seed": trainer.args.seed,
         "hardware": describe_hardware(),
     }

@@ -1,6 +1,7 @@
 """What was pushed to streams -> all their steps, one after another, checked."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -105,11 +106,43 @@ class IdReader:
                 )
 
 
-class VectorReader:
-    """Vectors -> scaled vectors (N, F).
+@dataclass
+class HeldSteps:
+    """What a stream of vectors goes on from.
 
     Args:
-        extractor: Checks and scales.
+        left: (n, S), scaled steps that fill no group yet.
+        last: (F,), the step that came last, as it came.
+    """
+
+    left: NDArray[np.float32]
+    last: NDArray[Any]
+
+
+@dataclass
+class StreamItems:
+    """What a reader made of a push.
+
+    Args:
+        ready: What the model is to read, ids (N,) or groups of steps (N, k S), one stream after another.
+        lengths: How much of it each stream has.
+        held: What the next push of a stream goes on from.
+        unfilled: A group for each stream that has steps left over, (M, k S): as if it ended here.
+        left: (B,), how many steps of each stream are left over.
+    """
+
+    ready: Tensor
+    lengths: Lengths
+    held: dict[Key, Any]
+    unfilled: Tensor
+    left: Lengths
+
+
+class VectorReader:
+    """Vectors in any pieces -> what the feature extractor makes of the whole sequences, group by group.
+
+    Args:
+        extractor: Checks, adds deltas, scales and joins k steps of S numbers to one.
         device: Of the model.
         dtype: Of the model.
     """
@@ -117,38 +150,91 @@ class VectorReader:
     def __init__(self, extractor: SequenceVectorFeatureExtractor, device: torch.device, dtype: torch.dtype) -> None:
         self.extractor, self.device, self.dtype = extractor, device, dtype
 
-    def read(self, keys: Sequence[Key], pieces: Any, steps_of: Callable[[Key], int]) -> tuple[Tensor, Lengths]:
-        """Join and scale.
+    def read(
+        self, keys: Sequence[Key], pieces: Any, held: Mapping[Key, HeldSteps], steps_of: Callable[[Key], int]
+    ) -> StreamItems:
+        """Go on reading.
 
         Args:
             keys: Of the streams.
             pieces: The vectors of each: a list of (F,) or (T_i, F), or an array (B, F) or (B, T, F).
+            held: What some of the streams go on from.
             steps_of: How many steps a stream has read already, for messages.
 
         Raises:
             ValueError: Vectors of another width, or not finite, with their stream and step.
         """
+        flat, lengths = self._one_after_another(keys, pieces)
+        before = self._before(keys, flat, lengths, held) if self.extractor.deltas else None
+        scaled = self._prepare(keys, flat, before, lengths, steps_of)
+        if not self.extractor.deltas and self.extractor.stride == 1:
+            return StreamItems(self._tensor(scaled), lengths, {}, self._tensor(scaled[:0]), np.zeros_like(lengths))
+        ready, now, unfilled, left = [], {}, [], np.zeros_like(lengths)
+        for index, (key, end) in enumerate(zip(keys, lengths.cumsum(), strict=True)):
+            part = scaled[end - lengths[index] : end]
+            known = np.concatenate([held[key].left, part]) if key in held else part
+            left[index] = len(known) % self.extractor.stride
+            full = len(known) - left[index]
+            ready.append(self.extractor.stack(known[:full]))
+            if len(part):
+                now[key] = HeldSteps(known[full:].copy(), flat[end - 1].copy())  # not the rest of what was pushed
+            if left[index]:
+                unfilled.append(self.extractor.stack(known[full:]))
+        lengths = np.array([len(groups) for groups in ready], np.int64)
+        nothing = np.zeros((0, self.extractor.input_size), np.float32)
+        joined = (self._tensor(np.concatenate([nothing, *groups])) for groups in (ready, unfilled))
+        return StreamItems(next(joined), lengths, now, next(joined), left)
+
+    def held(self, left: Any, last: Any) -> HeldSteps:
+        """From the lists that a snapshot holds."""
+        return HeldSteps(np.reshape(np.array(left, np.float32), (-1, self.extractor.step_size)), np.array(last))
+
+    def _one_after_another(self, keys: Sequence[Key], pieces: Any) -> tuple[NDArray[Any], Lengths]:
+        """All steps (N, F) as they came, and how many of them each stream has."""
         width = self.extractor.feature_size
         whole = _steps(_as_array(pieces), width, axes=3)
         if whole is not None and len(whole) == len(keys):
-            flat, lengths = whole.reshape(-1, width), np.full(len(keys), whole.shape[1], np.int64)
-        else:
-            parts = [_steps(_as_array(piece), width, axes=2) for piece in pieces]
-            for key, piece, part in zip(keys, pieces, parts, strict=True):
-                if part is None:
-                    self._refuse(key, piece)
-            lengths = np.array([len(part) for part in parts], np.int64)  # type: ignore[arg-type]
-            flat = np.concatenate(parts) if parts else np.zeros((0, width))  # type: ignore[arg-type]
+            return whole.reshape(-1, width), np.full(len(keys), whole.shape[1], np.int64)
+        parts = [_steps(_as_array(piece), width, axes=2) for piece in pieces]
+        for key, piece, part in zip(keys, pieces, parts, strict=True):
+            if part is None:
+                self._refuse(key, piece)
+        lengths = np.array([len(part) for part in parts], np.int64)  # type: ignore[arg-type]
+        return np.concatenate(parts) if parts else np.zeros((0, width)), lengths  # type: ignore[arg-type]
+
+    def _before(
+        self, keys: Sequence[Key], flat: NDArray[Any], lengths: Lengths, held: Mapping[Key, HeldSteps]
+    ) -> NDArray[np.float64]:
+        """The step before each of all; a stream begins as if its first step had been there before."""
+        before = np.concatenate([flat[:1], flat[:-1]]).astype(np.float64)
+        for key, start, length in zip(keys, lengths.cumsum() - lengths, lengths, strict=True):
+            if length:
+                before[start] = held[key].last if key in held else flat[start]
+        return before
+
+    def _prepare(
+        self,
+        keys: Sequence[Key],
+        flat: NDArray[Any],
+        before: NDArray[np.float64] | None,
+        lengths: Lengths,
+        steps_of: Callable[[Key], int],
+    ) -> NDArray[np.float32]:
         if not len(flat):
-            return torch.zeros(0, width, device=self.device, dtype=self.dtype), lengths
+            return np.zeros((0, self.extractor.step_size), np.float32)
         try:
-            scaled = self.extractor.prepare(flat)
+            return self.extractor.prepare(flat, before=before)
         except ValueError:
-            for key, part in zip(keys, np.split(flat, lengths.cumsum()[:-1]), strict=True):
-                if len(part):  # says which one it was
-                    self.extractor.prepare(part, f"Stream {key!r}, after its first {steps_of(key)} steps")
+            starts = lengths.cumsum() - lengths
+            for key, start, length in zip(keys, starts, lengths, strict=True):
+                if length:  # says which one it was
+                    at = slice(start, start + length)
+                    name = f"Stream {key!r}, after its first {steps_of(key)} steps"
+                    self.extractor.prepare(flat[at], name, None if before is None else before[at])
             raise
-        return torch.tensor(scaled, device=self.device, dtype=self.dtype), lengths
+
+    def _tensor(self, steps: NDArray[np.float32]) -> Tensor:
+        return torch.tensor(steps, device=self.device, dtype=self.dtype)
 
     def _refuse(self, key: Key, piece: Any) -> None:
         array = _as_array(piece)
@@ -157,44 +243,6 @@ class VectorReader:
             f"Stream {key!r} reads numbers of shape (F,) or (T, F) with F = {self.extractor.feature_size}, got {got}. "
             "Check the order of the axes (time before features), or push the items of each stream apart."
         )
-
-
-class StepGroups:
-    """Steps that come in any pieces -> groups of `stride` steps, as the feature extractor joins them.
-
-    Args:
-        stride: k.
-    """
-
-    def __init__(self, stride: int) -> None:
-        self.stride = stride
-
-    def join(
-        self, keys: Sequence[Key], steps: Tensor, lengths: Lengths, held: Mapping[Key, Tensor]
-    ) -> tuple[Tensor, Lengths, dict[Key, Tensor]]:
-        """Join what is full, and hold the rest.
-
-        Args:
-            keys: Of the streams.
-            steps: The steps (N, F) of all, one stream after another.
-            lengths: How many of them each stream has.
-            held: The steps of some that were left over.
-
-        Returns:
-            The groups (M, k F), how many of them each stream has, and what is left over now.
-        """
-        full, left = [steps.new_zeros(0, self.stride * steps.shape[1])], {}
-        for key, part in zip(keys, steps.split(lengths.tolist()), strict=True):
-            known = torch.cat([held[key], part]) if key in held else part
-            rest = len(known) % self.stride
-            full.append(known[: len(known) - rest].reshape(-1, self.stride * steps.shape[1]))
-            left[key] = known[len(known) - rest :].clone()  # not the rest of what was pushed
-        return torch.cat(full), np.array([len(groups) for groups in full[1:]], np.int64), left
-
-    def fill(self, left: Sequence[Tensor]) -> Tensor:
-        """What is left over (n, F) of some streams as a group each, (B, k F): the last step is repeated."""
-        filled = [torch.cat([part, part[-1:].expand(self.stride - len(part), -1)]) for part in left]
-        return torch.stack(filled).flatten(1)
 
 
 def _join(lists: Sequence[Any]) -> tuple[NDArray[np.int64] | None, Lengths]:

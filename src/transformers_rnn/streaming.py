@@ -11,14 +11,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from safetensors import safe_open
-from torch import Tensor
 from transformers import AutoTokenizer
 
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_rnn import RNNForSequenceClassification
 from .state import RNNState
 from .stream_answers import Key, StreamAnswer, StreamAnswers, StreamScores
-from .stream_items import IdReader, StepGroups, TextReader, VectorReader
+from .stream_items import HeldSteps, IdReader, StreamItems, TextReader, VectorReader
 from .stream_reading import StreamReader
 
 _PLACES = 64  # for streams, to begin with
@@ -47,9 +46,9 @@ class StreamingClassifier:
         tokenizer: For a model of tokens: texts are pushed, in any pieces, and read with the ids of the whole text; the
             end of a piece that may still change is held back until the next piece or `finish`. Without it lists of
             token ids are pushed.
-        feature_extractor: For a model of vectors: scales them, and joins `stride` steps to one; until they are all
-            there, the last one is repeated, as at the end of a sequence. Without it vectors are read as they are. Its
-            `max_length` does not cut a stream.
+        feature_extractor: For a model of vectors: scales them, adds `deltas` and joins `stride` steps to one; until
+            they are all there, the last one is repeated, as at the end of a sequence. Without it vectors are read as
+            they are. Its `max_length` does not cut a stream.
 
     Raises:
         ValueError: A model of two directions, or a reader of the other kind or of another width.
@@ -67,7 +66,6 @@ class StreamingClassifier:
         self.model = model.eval()
         stride = 1 if feature_extractor is None else feature_extractor.stride
         self._stream, self._scores = StreamReader(self.model), StreamScores(config, stride)
-        self._groups = StepGroups(stride) if stride > 1 else None
         self._text = None if tokenizer is None else TextReader(tokenizer)
         if config.reads_tokens:
             self._reader: IdReader | VectorReader = IdReader(config.vocab_size or 0, model.device)
@@ -75,7 +73,7 @@ class StreamingClassifier:
             extractor = feature_extractor or SequenceVectorFeatureExtractor(feature_size=config.input_size)
             self._reader = VectorReader(extractor, model.device, model.dtype)
         self._rows: dict[Key, int] = {}  # where each stream is kept
-        self._held: dict[Key, Any] = {}  # text that was pushed and not read, or steps that fill no group
+        self._held: dict[Key, Any] = {}  # text that was pushed and not read, or `HeldSteps`
         self._free = list(range(_PLACES))
         self._slots = self._stream.initial(_PLACES)
         self._current: _Current | None = None
@@ -182,7 +180,7 @@ class StreamingClassifier:
                 )
         self._put_back()
         held = [self._held.get(key, "") for key in self._rows]
-        held = [one.tolist() if isinstance(one, Tensor) else one for one in held]
+        held = [[one.left.tolist(), one.last.tolist()] if isinstance(one, HeldSteps) else one for one in held]
         notes = {"keys": json.dumps(list(self._rows)), "held": json.dumps(held), "model": self._fingerprint}
         partial = Path(f"{os.fspath(path)}.partial")
         self._slots.select(list(self._rows.values())).save(partial, notes)
@@ -210,36 +208,38 @@ class StreamingClassifier:
         keys = json.loads(notes["keys"])
         self._rows = {key: row for row, key in enumerate(keys)}
         self._held = {key: held for key, held in zip(keys, json.loads(notes["held"]), strict=True) if held}
-        if self._groups is not None:
-            like = {"dtype": self.model.dtype, "device": self.model.device}
-            self._held = {key: torch.tensor(steps, **like) for key, steps in self._held.items()}
+        if isinstance(self._reader, VectorReader):
+            self._held = {key: self._reader.held(*steps) for key, steps in self._held.items()}
         self._free = list(range(len(keys), len(keys) + _PLACES))
         self._slots = RNNState.merge([state, self._stream.initial(_PLACES)])
 
     @torch.inference_mode()
     def _push(self, keys: list[Key], pieces: Any, finish: bool = False) -> StreamAnswers:
-        held: dict[Key, Any] = {}
-        if self._text is not None:
-            pieces, held = self._text.read(keys, pieces, self._held, finish)
-        items, lengths = self._reader.read(keys, pieces, self._steps_of)
-        if self._groups is not None:
-            items, lengths, held = self._groups.join(keys, items, lengths, self._held)
+        read = self._read(keys, pieces, finish)
         if self._current is None or self._current.keys != keys:
             self._put_back()
             rows = self._rows_for(keys)
             self._current = _Current(keys, rows, self._slots.select(rows))
-        logits, state = self._stream.read(self._current.state, items, torch.from_numpy(lengths))
+        logits, state = self._stream.read(self._current.state, read.ready, torch.from_numpy(read.lengths))
         self._current.state = state
-        self._held.update(held)
-        if self._groups is None:
+        self._held.update(read.held)
+        if not read.left.any():
             return self._scores.answers(keys, logits, state)
-        left = np.array([len(held[key]) for key in keys], np.int64)
-        if left.any():  # answers as if the streams ended here
-            open_rows = torch.from_numpy(left.nonzero()[0]).to(logits.device)
-            groups = self._groups.fill([held[key] for key in keys if len(held[key])])
-            once = torch.ones(len(groups), dtype=torch.long)
-            logits = logits.index_copy(0, open_rows, self._stream.read(state.select(open_rows), groups, once)[0])
-        return self._scores.answers(keys, logits, state, left)
+        # answers as if the streams ended here
+        open_rows = torch.from_numpy(read.left.nonzero()[0]).to(logits.device)
+        once = torch.ones(len(open_rows), dtype=torch.long)
+        ended = self._stream.read(state.select(open_rows), read.unfilled, once)[0]
+        return self._scores.answers(keys, logits.index_copy(0, open_rows, ended), state, read.left)
+
+    def _read(self, keys: list[Key], pieces: Any, finish: bool) -> StreamItems:
+        """What the model is to read, and what is held back."""
+        if isinstance(self._reader, VectorReader):
+            return self._reader.read(keys, pieces, self._held, self._steps_of)
+        held: dict[Key, Any] = {}
+        if self._text is not None:
+            pieces, held = self._text.read(keys, pieces, self._held, finish)
+        ids, lengths = self._reader.read(keys, pieces, self._steps_of)
+        return StreamItems(ids, lengths, held, ids[:0], np.zeros_like(lengths))
 
     @torch.inference_mode()
     def _put_back(self) -> None:
@@ -276,7 +276,8 @@ class StreamingClassifier:
         self._put_back()
         if key not in self._rows:
             return 0
-        left = 0 if self._groups is None else len(self._held.get(key, ()))
+        held = self._held.get(key)
+        left = len(held.left) if isinstance(held, HeldSteps) else 0
         return int(self._slots.steps[self._rows[key]]) * self._scores.stride + left
 
     @property
@@ -284,7 +285,8 @@ class StreamingClassifier:
         """Tells models apart whose streams cannot be exchanged."""
         choices = self.model.config.to_diff_dict()
         told = [choices.get(name) for name in ("cell_type", "nonlinearity", "pooling", "stopping_policy")]
-        told += [] if self._groups is None else [self._groups.stride]
+        if isinstance(self._reader, VectorReader):
+            told += [self._reader.extractor.stride, self._reader.extractor.deltas]
         digest = hashlib.sha256(repr(told).encode())
         for name, value in self.model.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

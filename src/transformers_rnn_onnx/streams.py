@@ -10,7 +10,7 @@ from .texts import TextReader
 from .vectors import VectorReader
 
 PAST, PRESENT = "past_", "present_"  # before the names of a state's fields
-_LEFT = "left"  # in a state: steps that fill no group yet
+_HELD = "held"  # in a state: steps that those to come are joined to or compared with
 _BEGINNING = {"maximum": -np.inf, "attention_peak": -np.inf, "previous_ids": -1}  # all others begin at zero
 
 State = dict[str, NDArray[Any]]
@@ -52,32 +52,22 @@ class OnnxStream:
             ValueError: What is no such thing; nothing is read then. Or nothing was read as yet.
             FloatingPointError: With it the states overflow; it is not read.
         """
-        piece = self._reader.read_piece(steps)
-        if not len(piece) and not self.steps:
+        piece, unfilled, held = self._reader.advance(steps, self.state.get(_HELD))
+        if not len(piece) and unfilled is None and not self.steps:
             raise ValueError("The stream has read nothing yet, so there is no answer. Push at least one step.")
-        after = {name: value for name, value in self.state.items() if name != _LEFT}
-        piece, left = self._split(piece)
-        if len(piece) or left is None:
+        after = {name: value for name, value in self.state.items() if name != _HELD}
+        if len(piece) or unfilled is None:
             logits, after = self._run(piece, after)
-        if left is not None:  # answers as if the stream ended here
-            logits, _ = self._run(self._reader.stack(left), after)
-            after = {**after, _LEFT: left}
+        if unfilled is not None:  # answers as if the stream ended here
+            logits, _ = self._run(unfilled, after)
         answer = self._decide(logits)
-        self.state = after
+        self.state = after if held is None else {**after, _HELD: held}
         return answer
-
-    def _split(self, steps: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """What can be read, after what was left over, and what is left over now: `None` if nothing is."""
-        if self._reader.stride == 1:
-            return steps, None
-        steps = np.concatenate([self.state[_LEFT], steps]) if _LEFT in self.state else steps
-        full = len(steps) - len(steps) % self._reader.stride
-        return self._reader.stack(steps[:full]), steps[full:] if full < len(steps) else None
 
     @property
     def steps(self) -> int:
         """How many steps were read."""
-        return int(self.state["steps"][0]) * self._reader.stride + len(self.state.get(_LEFT, ()))
+        return int(self.state["steps"][0]) * self._reader.stride + self._reader.waiting(self.state.get(_HELD))
 
     def reset(self) -> None:
         """Begin again, as if nothing had been read."""

@@ -96,8 +96,8 @@ class TextReader:
             )
         return found.astype(np.int64)
 
-    def read_piece(self, ids: Any) -> NDArray[Any]:
-        """The next ids of a stream.
+    def advance(self, ids: Any, held: Any) -> tuple[NDArray[Any], None, None]:
+        """The next ids of a stream, which are read one by one: nothing is held.
 
         Raises:
             ValueError: A text, or what `check` refuses.
@@ -107,11 +107,11 @@ class TextReader:
                 "A stream reads token ids: of a piece of text they are not sure until the next piece is there. Push "
                 "ids, or use transformers_rnn.StreamingClassifier, which holds back what may still change."
             )
-        return self.check(ids, "A piece", empty=True)
+        return self.check(ids, "A piece", empty=True), None, None
 
-    def stack(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """Ids are read one by one."""
-        return ids
+    def waiting(self, held: Any) -> int:
+        """How many steps are held."""
+        return 0
 
     def pad(self, sequences: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """(B, T)."""

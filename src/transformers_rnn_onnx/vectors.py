@@ -1,4 +1,4 @@
-"""Sequences of vectors -> checked, scaled and joined, as `SequenceVectorFeatureExtractor` does it."""
+"""Sequences of vectors -> checked, with deltas, scaled and joined, as `SequenceVectorFeatureExtractor` does it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ class VectorReader:
 
     Args:
         directory: Holds `preprocessor_config.json`.
-        width: k F, of the model, which reads k steps at once.
+        width: Of what the model reads at once: k F, or 2 k F with deltas.
 
     Raises:
         ValueError: There is no such file, or it is for vectors of another width.
@@ -32,10 +32,13 @@ class VectorReader:
             )
         choices: dict[str, Any] = json.loads((directory / _FILE).read_text(encoding="utf-8"))
         self.stride: int = choices.get("stride", 1)
-        self.width: int = choices.get("feature_size", width // self.stride)
-        if self.width * self.stride != width:
+        self.deltas: bool = choices.get("deltas", False)
+        at_once = self.stride * (2 if self.deltas else 1)  # times F
+        self.width: int = choices.get("feature_size", width // at_once)
+        self.input_size = self.width * at_once
+        if self.input_size != width:
             raise ValueError(
-                f"{_FILE} is for vectors of {self.width * self.stride} numbers, but this model reads {width}. Export "
+                f"{_FILE} is for vectors of {self.input_size} numbers, but this model reads {width}. Export "
                 "the model with the feature extractor that was saved with it."
             )
         self.longest: int | None = choices.get("max_length")
@@ -62,7 +65,7 @@ class VectorReader:
     def read(
         self, items: Sequence[Any], truncation: bool | None = None, max_length: int | None = None, first: int = 0
     ) -> list[NDArray[Any]]:
-        """Scaled sequences, float32 (ceil(T_i / k), k F) each.
+        """Scaled sequences, float32 (ceil(T_i / k), input_size) each.
 
         Args:
             items: Tables or mappings.
@@ -79,32 +82,56 @@ class VectorReader:
         cut = None if truncation is False else limit
         names = (f"Sequence {index}" for index in range(first, first + len(items)))
         return [
-            self.stack(self._scale(self._check(item, name)[:cut], name))
+            self._stack(self._scale(self._check(item, name)[:cut], name))
             for item, name in zip(items, names, strict=True)
         ]
 
-    def read_piece(self, steps: Any) -> NDArray[Any]:
-        """The next steps of a stream, one (F,) or some (T, F), scaled.
+    def advance(
+        self, steps: Any, held: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+        """Go on in a stream.
+
+        Args:
+            steps: The next, one (F,) or some (T, F).
+            held: What is held of those before.
+
+        Returns:
+            Full groups of k steps, the last one if it is not full (filled with its last step; or `None`), and what is
+            held now: the step before, for deltas, and those that fill no group.
 
         Raises:
             ValueError: As `read`.
         """
-        array = np.asarray(steps)
-        if array.size == 0:
-            return np.zeros((0, self.width), np.float32)
-        piece = array[None] if array.ndim == 1 and self.width > 1 else array
-        return self._scale(self._check(piece, "A piece"), "A piece")
+        piece = np.asarray(steps)
+        if piece.size:
+            piece = self._check(piece[None] if piece.ndim == 1 and self.width > 1 else piece, "A piece")
+        else:
+            piece = np.zeros((0, self.width), np.float32)
+        if held is None:  # before the first step stands the first step
+            held = piece[:1] if self.deltas else piece[:0]
+        known = np.concatenate([held, piece])
+        if not len(known):
+            return self._stack(known), None, None
+        name = f"A piece with {len(held)} steps before it" if len(held) else "A piece"
+        ready = self._scale(known, name)[1 if self.deltas else 0 :]
+        full = len(ready) - len(ready) % self.stride
+        unfilled = self._stack(ready[full:]) if full < len(ready) else None
+        return self._stack(ready[:full]), unfilled, known[full:].copy() if full < len(known) else None
 
-    def stack(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """Join each k steps of (T, F) to one, (ceil(T / k), k F); the last one fills a group that is not full."""
+    def waiting(self, held: NDArray[Any] | None) -> int:
+        """How many steps of a stream fill no group yet."""
+        return 0 if held is None else len(held) - (1 if self.deltas else 0)
+
+    def _stack(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Join each k steps to one; the last one fills a group that is not full."""
         missing = -len(steps) % self.stride
         if missing:
             steps = np.concatenate([steps, np.repeat(steps[-1:], missing, axis=0)])
-        return steps.reshape(-1, self.width * self.stride)
+        return steps.reshape(-1, self.input_size)
 
     def pad(self, sequences: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """(B, T, k F)."""
-        padded = np.zeros((len(sequences), max(1, *map(len, sequences)), self.width * self.stride), np.float32)
+        """(B, T, input_size)."""
+        padded = np.zeros((len(sequences), max(1, *map(len, sequences)), self.input_size), np.float32)
         for row, steps in zip(padded, sequences, strict=True):
             row[: len(steps)] = steps
         return padded
@@ -135,6 +162,11 @@ class VectorReader:
         return array
 
     def _scale(self, values: NDArray[Any], name: str) -> NDArray[np.float32]:
+        """Of steps (T, F) in their order: with deltas, scaled, in float32."""
+        if self.deltas:
+            steps = values.astype(np.float64)
+            with np.errstate(over="ignore"):
+                values = np.concatenate([steps, np.diff(steps, axis=0, prepend=steps[:1])], axis=1)
         scaled = values
         with np.errstate(over="ignore"):
             if self.mean is not None:

@@ -235,6 +235,11 @@ def test_values_beyond_float32_after_scaling() -> None:
 BAD_ARGUMENTS = [
     ({"feature_size": 0}, r"^feature_size must be a whole number of at least 1, got 0\.$"),
     ({"stride": 0}, r"^stride must be a whole number of at least 1, got 0\.$"),
+    ({"deltas": 2}, r"^deltas must be True or False, got 2\.$"),
+    (
+        {"deltas": True, "std": [1.0, 1.0]},
+        r"^mean must hold feature_size = 2 times 2 \(deltas\) numbers, got 2\.$",
+    ),
     ({"max_length": 2.5}, r"^max_length must be a whole number of at least 1, got 2\.5\.$"),
     ({"max_length": True}, r"^max_length must be a whole number of at least 1, got True\.$"),
     ({"padding_side": "top"}, r"^padding_side must be 'right' or 'left', got 'top'\.$"),
@@ -304,10 +309,53 @@ def test_steps_are_joined(lengths: list[int], width: int, stride: int, longest: 
         assert padded.shape == (len(series), -(-longest // stride), width * stride)
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 11), min_size=1, max_size=4),
+    width=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    longest=st.none() | st.integers(1, 8),
+    kind=st.sampled_from([np.float64, np.float32, np.uint8, np.int64]),
+)
+def test_steps_bring_their_changes(
+    lengths: list[int], width: int, stride: int, longest: int | None, kind: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    series = [(100 * rng.random(size=(length, width))).astype(kind) for length in lengths]
+    plain = SequenceVectorFeatureExtractor(2 * width, stride=stride)
+    one = SequenceVectorFeatureExtractor(width, stride=stride, max_length=longest, deltas=True).fit(series)
+    beside = []
+    for sequence in series:
+        steps = sequence.astype(np.float64).tolist()
+        before = [steps[0], *steps[:-1]]
+        beside.append(
+            [[*now, *(a - b for a, b in zip(now, then, strict=True))] for now, then in zip(steps, before, strict=True)]
+        )
+    plain.fit(beside)
+    assert (one.step_size, one.input_size) == (2 * width, 2 * width * stride)
+    np.testing.assert_allclose(one.mean, plain.mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(one.std, plain.std, rtol=1e-12)
+    wanted = plain([steps[:longest] for steps in beside], padding=True, return_tensors="pt")
+    found = one(series, padding=True, return_tensors="pt")
+    torch.testing.assert_close(found["input_features"], wanted["input_features"])
+    assert found["attention_mask"].tolist() == wanted["attention_mask"].tolist()
+
+
+def test_a_change_beyond_float64() -> None:
+    message = r"^The sequence, step 1, feature 2 is inf\. Scaled, it is too large for float32"
+    with pytest.raises(ValueError, match=message):
+        extractor(mean=None, std=[1e300] * 4, deltas=True)([[-1.7e308, 0.0], [1.7e308, 0.0]])
+
+
 def test_prepared_steps_of_another_width() -> None:
     message = r"^A sequence of the batch must have the shape \(T, F\) with F = feature_size = 2 times stride = 3, got"
     with pytest.raises(ValueError, match=message):
         extractor(stride=3).pad([{"input_features": np.zeros((4, 2), np.float32)}], return_tensors="pt")
+    message = r"with F = feature_size = 2 times 2 for deltas times stride = 3, got \(4, 4\)"
+    with pytest.raises(ValueError, match=message):
+        extractor(mean=None, std=None, deltas=True, stride=3).pad(
+            [{"input_features": np.zeros((4, 4), np.float32)}], return_tensors="pt"
+        )
 
 
 # Learning the statistics
@@ -468,6 +516,7 @@ def test_save_and_load(tmp_path: Path) -> None:
         "mean": one.mean,
         "padding_side": "left",
         "stride": 1,
+        "deltas": False,
         "padding_value": 0.0,
         "return_attention_mask": True,
         "sampling_rate": 50,

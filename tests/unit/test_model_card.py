@@ -194,6 +194,10 @@ def test_joined_steps_are_told(tmp_path, monkeypatch):
     path = write(tmp_path, config=config(vocab_size=None), stride=4)
     assert "It reads vectors of 4 numbers a step, 4 steps at once.\n" in path.read_text(encoding="utf-8")
     assert run_example(path, monkeypatch)[1][2].shape == (20, 4)
+    path = write(tmp_path, config=config(vocab_size=None), stride=4, deltas=True)
+    told = "It reads vectors of 2 numbers a step, with their changes from the step before, 4 steps at once.\n"
+    assert told in path.read_text(encoding="utf-8")
+    assert run_example(path, monkeypatch)[1][2].shape == (20, 2)
 
 
 def test_a_vector_example_is_an_expression(tmp_path, monkeypatch):

@@ -180,11 +180,11 @@ def test_a_stream_ends_where_the_whole_does(tmp_path, kind):
     assert len(classify.stream(top_k=2).push(steps[:1])) == 2
 
 
-@pytest.mark.parametrize("width", [5, 1])
-def test_steps_that_are_read_as_one(tmp_path, width):
+@pytest.mark.parametrize(("width", "stride", "deltas"), [(5, 4, False), (1, 4, True), (5, 1, True), (1, 2, False)])
+def test_steps_that_are_read_as_one(tmp_path, width, stride, deltas):
     rows = series(width=width)
-    reader = SequenceVectorFeatureExtractor(feature_size=width, max_length=9, stride=4).fit(rows)
-    fields = {"bidirectional": False, "pooling": "concat", "input_size": 4 * width}
+    reader = SequenceVectorFeatureExtractor(feature_size=width, max_length=9, stride=stride, deltas=deltas).fit(rows)
+    fields = {"bidirectional": False, "pooling": "concat", "input_size": reader.input_size}
     pipe, classify = exported(tmp_path, "vectors", with_state=True, reader=reader, **fields)
     for found, wanted in zip(classify(rows), pipe(rows), strict=True):
         assert_same(found, wanted)
@@ -196,6 +196,10 @@ def test_steps_that_are_read_as_one(tmp_path, width):
         assert stream.steps == at + 1
     assert_same(stream.push([]), answer)
     stream.reset()
+    with pytest.raises(ValueError, match="has read nothing yet"):
+        stream.push([])
+    stream.push(whole[:3])
+    assert_same(stream.push(whole[3:]), answer)
     stream.push(whole[:3])
     stream.state = kept
     assert_same(stream.push([]), answer)

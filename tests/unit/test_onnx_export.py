@@ -164,10 +164,7 @@ def test_what_prepares_the_input_must_fit(tmp_path):
         r"tokenizer\.json can be read without the library\. Pass one of train_tokenizer or AutoTokenizer\.$",
     ):
         export_onnx(tokens, tmp_path, reader)
-    wanted = (
-        "This model reads vectors of 3 numbers, so a SequenceVectorFeatureExtractor of that feature_size "
-        r"\(times stride\) is needed"
-    )
+    wanted = "This model reads vectors of 3 numbers, so a SequenceVectorFeatureExtractor of that input_size is needed"
     with pytest.raises(ValueError, match=rf"^{wanted}, got SequenceVectorFeatureExtractor of 4\.$"):
         export_onnx(model_of(), tmp_path, reader)
     with pytest.raises(ValueError, match=rf"^{wanted}, got {type(tokenizer).__name__}\.$"):

@@ -29,6 +29,7 @@ ROOMS = [
     "configuration_rnn",
     "tokenization",
     "incremental_tokenization",
+    "feature_moments",
     "number_arrays",
     "feature_extraction_rnn",
     "state",

@@ -169,8 +169,11 @@ def test_long_series_are_read_some_steps_at_once(tmp_path):
     series = [generator.normal(index % 2, 1, (140 + index % 9, 1)) for index in range(40)]
     data = {"series": series, "label": ["ab"[index % 2] for index in range(40)]}
     result = train_classifier(data, tmp_path / "model", test_size=0.2, **{**TINY, "hidden_size": 8})
-    assert (result.processing_class.stride, result.model.config.input_size) == (2, 2)
-    assert "vectors of 1 numbers a step, 2 steps at once." in (tmp_path / "model" / "README.md").read_text()
+    assert (result.processing_class.stride, result.model.config.input_size) == (2, 4)
+    assert (
+        "vectors of 1 numbers a step, with their changes from the step before, 2 steps at once."
+        in (tmp_path / "model" / "README.md").read_text()
+    )
     test = result.data.splits["test"]
     assert evaluate_classifier(tmp_path / "model", data)[0].keys() == result.metrics.keys()
     answers = pipeline("sequence-classification", model=str(tmp_path / "model"))(list(test["input_features"]))
@@ -456,7 +459,9 @@ def test_recipes_follow_the_data():
     long = choose_recipe(100, 10, SINGLE, lengths=[400, 450, 460], feature_size=3)
     assert (long.max_length, long.stride) == (None, 6)
     assert choose_recipe(100, 10, SINGLE, lengths=[400, 450, 20_000], feature_size=3).max_length == 6_000
-    assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=200).stride == 2
+    wide = choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=200)
+    assert (wide.stride, wide.deltas) == (2, True)
+    assert not choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=257).deltas
     assert choose_recipe(100, 10, SINGLE, lengths=[450], feature_size=2_000).stride == 1
 
 
