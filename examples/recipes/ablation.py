@@ -37,6 +37,7 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "whole words dropped (Merity et al., 2018)": ({"vocabulary_dropout": 0.1}, TEXTS),
     "unknown words (Dai & Le, 2015)": ({"token_dropout": 0.1}, TEXTS),
     "hashed pairs of words (Joulin et al., 2016)": (PAIRS, TEXTS),
+    "no changes beside the steps (Furui, 1986)": ({"processing_options": {"deltas": False}}, VECTORS),
     "no noise (Um et al., 2017)": ({"input_noise": 0.0}, VECTORS),
     "other loudness (Um et al., 2017)": ({"input_scale_noise": 0.1}, VECTORS),
     "warped time (Um et al., 2017)": ({"time_warp": 0.1}, VECTORS),

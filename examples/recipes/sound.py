@@ -17,6 +17,7 @@ from transformers.audio_utils import mel_filter_bank
 RATE, FRAME, STEP, FFT, BANDS = 8_000, 200, 80, 256, 24
 CEPSTRA = 13
 RANGE = 11.5  # 50 dB below the loudest, as the logarithm of a power
+HEARD, MARGIN = 10**-2.5, 3  # 25 dB below the loudest step; steps that are kept around what is heard
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,21 @@ def cepstra(sound: Tensor, warp: Warp = UNCHANGED) -> np.ndarray:
     """(T_i, 26): the shape of the spectrum and how it changes, less what the voice and the microphone always add.
 
     Its first cosines and their slopes over five steps (Furui, 1986), with a mean of 0 and a deviation of about 1.
+    Silence at both ends, which some recordings have and others not, is cut off (Rabiner & Sambur, 1975).
     """
-    logs = np.log(np.maximum(_power(sound, warp), 1e-10))
+    logs = np.log(np.maximum(_between_silences(_power(sound, warp)), 1e-10))
     shape = dct(np.maximum(logs, logs.max() - RANGE), axis=1, norm="ortho")[:, :CEPSTRA]
     shape -= shape.mean(0)
     padded = np.pad(shape, ((2, 2), (0, 0)), mode="edge")
     slopes = (2 * (padded[4:] - padded[:-4]) + padded[3:-1] - padded[1:-3]) / 10
     both = np.concatenate([shape, 2 * slopes], axis=1)
     return (both / (both.std(0) + 0.1)).astype(np.float32)
+
+
+def _between_silences(power: np.ndarray) -> np.ndarray:
+    loudness = power.sum(axis=1)
+    heard = (loudness > HEARD * loudness.max()).nonzero()[0]
+    return power[max(0, heard[0] - MARGIN) : heard[-1] + MARGIN + 1]
 
 
 @cache
