@@ -110,7 +110,9 @@ class Demo:
         for length in (20, 60):
             noise = random.normal(size=(length, extractor.feature_size))
             files.append(str(Path(folder) / f"noise-{length}-steps.csv"))
-            values = noise * np.asarray(extractor.std or 1.0) + np.asarray(extractor.mean or 0.0)
+            own = slice(extractor.feature_size)  # the rest is of their changes
+            values = noise * (extractor.std[own] if extractor.std else 1.0)
+            values += extractor.mean[own] if extractor.mean else 0.0
             np.savetxt(files[-1], values, delimiter=",", fmt="%.6g")
         return files
 

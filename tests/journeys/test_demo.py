@@ -32,8 +32,8 @@ def text_directory(tmp_path):
 
 @pytest.fixture
 def vector_directory(tmp_path):
-    extractor = SequenceVectorFeatureExtractor(feature_size=2, mean=[1, 2], std=[3, 4])
-    return saved(tmp_path / "vectors", RNNConfig(input_size=2, cell_type="gru", bidirectional=True), extractor)
+    extractor = SequenceVectorFeatureExtractor(feature_size=2, mean=[1, 2, 0, 0], std=[3, 4, 1, 1], deltas=True)
+    return saved(tmp_path / "vectors", RNNConfig(input_size=4, cell_type="gru", bidirectional=True), extractor)
 
 
 def saved(directory, config, processor):
