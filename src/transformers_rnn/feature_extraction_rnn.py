@@ -98,8 +98,7 @@ class SequenceVectorFeatureExtractor(SequenceFeatureExtractor):
         """
         moments = FeatureMoments(self.step_size)
         for index, sequence in enumerate(sequences):
-            steps = self._with_deltas(self._as_sequence(sequence, f"Sequence {index}"))
-            moments.add(steps.astype(np.float64))
+            moments.add(self._with_deltas(self._as_sequence(sequence, f"Sequence {index}")))
         if moments.steps == 0:
             raise ValueError("fit needs at least one sequence, got none. An iterator that was read before is empty.")
         deviation = moments.deviation

@@ -1,7 +1,7 @@
 """What was pushed to streams -> all their steps, one after another, checked."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -127,15 +127,15 @@ class StreamItems:
         ready: What the model is to read, ids (N,) or groups of steps (N, k S), one stream after another.
         lengths: How much of it each stream has.
         held: What the next push of a stream goes on from.
-        unfilled: A group for each stream that has steps left over, (M, k S): as if it ended here.
-        left: (B,), how many steps of each stream are left over.
+        unfilled: A group for each stream that has steps left over, (M, k S): as if it ended here; `None` if none has.
+        left: (B,), how many steps of each stream are left over; empty where they are read one by one.
     """
 
     ready: Tensor
     lengths: Lengths
     held: dict[Key, Any]
-    unfilled: Tensor
-    left: Lengths
+    unfilled: Tensor | None = None
+    left: Lengths = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class VectorReader:
@@ -168,7 +168,7 @@ class VectorReader:
         before = self._before(keys, flat, lengths, held) if self.extractor.deltas else None
         scaled = self._prepare(keys, flat, before, lengths, steps_of)
         if not self.extractor.deltas and self.extractor.stride == 1:
-            return StreamItems(self._tensor(scaled), lengths, {}, self._tensor(scaled[:0]), np.zeros_like(lengths))
+            return StreamItems(self._tensor(scaled), lengths, {})
         ready, now, unfilled, left = [], {}, [], np.zeros_like(lengths)
         for index, (key, end) in enumerate(zip(keys, lengths.cumsum(), strict=True)):
             part = scaled[end - lengths[index] : end]
@@ -181,9 +181,9 @@ class VectorReader:
             if left[index]:
                 unfilled.append(self.extractor.stack(known[full:]))
         lengths = np.array([len(groups) for groups in ready], np.int64)
-        nothing = np.zeros((0, self.extractor.input_size), np.float32)
-        joined = (self._tensor(np.concatenate([nothing, *groups])) for groups in (ready, unfilled))
-        return StreamItems(next(joined), lengths, now, next(joined), left)
+        full_groups = np.concatenate([np.zeros((0, self.extractor.input_size), np.float32), *ready])
+        ended = self._tensor(np.concatenate(unfilled)) if unfilled else None
+        return StreamItems(self._tensor(full_groups), lengths, now, ended, left)
 
     def held(self, left: Any, last: Any) -> HeldSteps:
         """From the lists that a snapshot holds."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from transformers import AutoTokenizer
@@ -223,7 +222,7 @@ class StreamingClassifier:
         logits, state = self._stream.read(self._current.state, read.ready, torch.from_numpy(read.lengths))
         self._current.state = state
         self._held.update(read.held)
-        if not read.left.any():
+        if read.unfilled is None:
             return self._scores.answers(keys, logits, state)
         # answers as if the streams ended here
         open_rows = torch.from_numpy(read.left.nonzero()[0]).to(logits.device)
@@ -239,7 +238,7 @@ class StreamingClassifier:
         if self._text is not None:
             pieces, held = self._text.read(keys, pieces, self._held, finish)
         ids, lengths = self._reader.read(keys, pieces, self._steps_of)
-        return StreamItems(ids, lengths, held, ids[:0], np.zeros_like(lengths))
+        return StreamItems(ids, lengths, held)
 
     @torch.inference_mode()
     def _put_back(self) -> None:

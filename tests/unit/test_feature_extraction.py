@@ -266,15 +266,19 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
         extractor(**arguments)
 
 
-# Steps that are read as one
+# Steps that are read as one, and with their changes
+
+SIZES = {
+    "lengths": st.lists(st.integers(1, 11), min_size=1, max_size=4),
+    "width": st.integers(1, 3),
+    "stride": st.integers(1, 5),
+    "longest": st.none() | st.integers(1, 8),
+}
 
 
 @settings(max_examples=50, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 11), min_size=1, max_size=4),
-    width=st.integers(1, 3),
-    stride=st.integers(1, 5),
-    longest=st.none() | st.integers(1, 8),
+    **SIZES,
     side=st.sampled_from(["right", "left"]),
 )
 def test_steps_are_joined(lengths: list[int], width: int, stride: int, longest: int | None, side: str) -> None:
@@ -311,10 +315,7 @@ def test_steps_are_joined(lengths: list[int], width: int, stride: int, longest: 
 
 @settings(max_examples=50, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 11), min_size=1, max_size=4),
-    width=st.integers(1, 3),
-    stride=st.integers(1, 3),
-    longest=st.none() | st.integers(1, 8),
+    **SIZES,
     kind=st.sampled_from([np.float64, np.float32, np.uint8, np.int64]),
 )
 def test_steps_bring_their_changes(
