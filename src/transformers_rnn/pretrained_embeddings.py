@@ -124,6 +124,31 @@ def vectors_from_model(
     return _complete(vectors, tokenizer, name, seed)
 
 
+def known_words(source: str | Path, *, limit: int | None = 30_000, **options: Any) -> list[str]:
+    """The words that a file of word vectors or a model knows as a whole, in its order, mostly by frequency; of a
+    byte-pair vocabulary also beginnings of words.
+
+    For `train_tokenizer`: with them in the vocabulary, words that the training texts do not have are read by the
+    vectors that others learned, not as unknown (Kim, 2014, who has word2vec for the words of the test texts).
+
+    Args:
+        source: A file as [`vectors_from_file`] reads it, or the directory or name of a model with a tokenizer.
+        limit: So many at most; `None`: all.
+        **options: For a model, arguments of `from_pretrained`, such as `revision`.
+
+    Raises:
+        ModuleNotFoundError: The file is binary, and gensim is not installed.
+        FileNotFoundError: There is no such file.
+        ValueError: A file of another format.
+    """
+    if _is_file(source):
+        words = _read_file(Path(source), None, limit)
+        return list(getattr(words, "key_to_index", words))[:limit]
+    texts = (text for _, text in _plain_tokens(AutoTokenizer.from_pretrained(source, **options)))
+    # After another token, a piece that continues a word comes without a space before it.
+    return list(islice((text.strip() for text in texts if text.startswith(" ") and text.strip()), limit))
+
+
 def settle_vectors(given: Any, tokenizer: PreTrainedTokenizerBase, input_size: int | None = None) -> PretrainedVectors:
     """Turn whatever was given as pretrained vectors into a table that fits a tokenizer.
 
@@ -137,10 +162,9 @@ def settle_vectors(given: Any, tokenizer: PreTrainedTokenizerBase, input_size: i
         ValueError: Another number of tokens or another width, or values that are not finite.
     """
     if isinstance(given, str | Path):
-        is_file = Path(given).is_file() or Path(given).suffix in FILES
         vectors = (
             vectors_from_file(given, tokenizer)
-            if is_file
+            if _is_file(given)
             else vectors_from_model(given, tokenizer, dimensions=input_size or DIMENSIONS)
         )
     elif isinstance(given, PretrainedVectors):
@@ -166,6 +190,10 @@ def settle_vectors(given: Any, tokenizer: PreTrainedTokenizerBase, input_size: i
     if not np.isfinite(vectors.table).all():
         raise ValueError("The pretrained vectors must be finite, got NaN or infinity. Repair their source first.")
     return vectors
+
+
+def _is_file(source: str | Path) -> bool:
+    return Path(source).is_file() or Path(source).suffix in FILES
 
 
 def _plain_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[int, str]]:
@@ -198,8 +226,8 @@ def _complete(rows: Rows[int], tokenizer: PreTrainedTokenizerBase, source: str, 
     return vectors
 
 
-def _read_file(path: Path, wanted: set[str], limit: int | None) -> Any:
-    """The vectors by their words: of a text at least those wanted, of a binary file all."""
+def _read_file(path: Path, wanted: set[str] | None, limit: int | None) -> Any:
+    """The vectors by their words: of a text at least those wanted (`None`: any), of a binary file all."""
     with _open(path) as file:
         first, second = file.readline(1 << 16), file.readline(1 << 16)
     header = [int(number) for number in first.split()] if re.fullmatch(rb"\d+ \d+\s*", first) else None
@@ -217,7 +245,7 @@ def _read_file(path: Path, wanted: set[str], limit: int | None) -> Any:
         ) from error
 
 
-def _read_text(path: Path, wanted: set[str], limit: int | None, header: list[int] | None) -> Rows[str]:
+def _read_text(path: Path, wanted: set[str] | None, limit: int | None, header: list[int] | None) -> Rows[str]:
     """The vectors of the wanted words alone, which is quicker than all and needs little memory.
 
     A word may hold spaces, as some of GloVe's do, so numbers are counted from the end of a line.
@@ -230,12 +258,12 @@ def _read_text(path: Path, wanted: set[str], limit: int | None, header: list[int
         if header is None:
             file.seek(0)
         for line in islice(file, limit):
-            if line.split(b" ", 1)[0].decode(errors="replace") not in wanted:
+            if wanted is not None and line.split(b" ", 1)[0].decode(errors="replace") not in wanted:
                 continue
             word, *numbers = line.decode(errors="replace").rstrip().rsplit(" ", width)
             if len(numbers) != width:
                 raise ValueError(f"{word!r} has {len(numbers)} numbers instead of {width}")
-            if word in wanted:
+            if wanted is None or word in wanted:
                 vectors.setdefault(word, np.array([float(number) for number in numbers], dtype=np.float32))
     return vectors
 

@@ -20,6 +20,7 @@ def train_tokenizer(
     min_frequency: int = 1,
     lowercase: bool = True,
     max_length: int | None = None,
+    known_words: Iterable[str] = (),
     show_progress: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Learn a tokenizer from raw texts: the same texts in the same order give the same vocabulary.
@@ -36,13 +37,18 @@ def train_tokenizer(
         min_frequency: how often a token (for `"bpe"` a merge) must occur to be kept.
         lowercase: whether case is dropped.
         max_length: T at which `truncation=True` cuts; `None` for no limit.
+        known_words: further words for level `"word"`, the most important first: those of pretrained vectors (see
+            `known_words` of `transformers_rnn.pretrained_embeddings`), so that new texts have fewer unknown ones. They
+            follow the words of the texts as far as `vocab_size` goes; what is not one token is left out.
         show_progress: whether a progress bar is drawn.
 
     Raises:
-        TypeError: `texts` is one string or a mapping, or one of its items is not a string.
-        ValueError: an unknown level, a number out of its range, or texts that leave nothing to learn.
+        TypeError: `texts` or `known_words` is one string or a mapping, or an item of the texts is not a string.
+        ValueError: an unknown level, a number out of its range, known words for another level, or texts that leave
+            nothing to learn.
     """
     _check_choices(level, vocab_size, min_frequency, max_length)
+    known_words = _checked_words(known_words, level)
     if isinstance(texts, str | Mapping):
         raise TypeError(
             f"texts must be an iterable of strings, got one {type(texts).__name__}: "
@@ -60,6 +66,8 @@ def train_tokenizer(
             f"no token at level {level!r} occurs at least min_frequency={min_frequency} times in the texts: "
             "lower min_frequency or give more text"
         )
+    if known_words:
+        _extend(tokenizer, known_words, vocab_size)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A", pair=f"$A {SEP} $B", special_tokens=[(SEP, SPECIAL_TOKENS.index(SEP))]
     )
@@ -92,6 +100,18 @@ def _untrained(level: Level, **choices: Any) -> tuple[Tokenizer, Any]:
     return tokenizer, trainers.WordLevelTrainer(**choices)
 
 
+def _extend(tokenizer: Tokenizer, words: Iterable[str], vocab_size: int) -> None:
+    """Give words that are one token, as the tokenizer cuts texts, the ids behind those that it has learned."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    for word in words:
+        if len(vocabulary) >= vocab_size:
+            break
+        pieces = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(word))
+        if len(pieces) == 1:
+            vocabulary.setdefault(pieces[0][0], len(vocabulary))
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=UNK)
+
+
 def _checked(texts: Iterable[str]) -> Iterator[str]:
     """The texts one by one, each a string and not all of them empty."""
     count, empty = 0, True
@@ -108,6 +128,15 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
         raise ValueError(
             f"texts must hold at least one text that is not empty, got {f'{count} empty' if count else 'no'} texts"
         )
+
+
+def _checked_words(words: Iterable[str], level: Level) -> list[str]:
+    if isinstance(words, str | Mapping):
+        raise TypeError(f"known_words must be an iterable of words, got one {type(words).__name__}: put it in a list")
+    words = list(words)
+    if words and level != "word":
+        raise ValueError(f"known_words are for level 'word', got {len(words)} with level {level!r}: leave them out")
+    return words
 
 
 def _check_choices(level: Level, vocab_size: int, min_frequency: int, max_length: int | None) -> None:

@@ -7,7 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from gensim.models import KeyedVectors
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordPiece
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, train_tokenizer
 from transformers_rnn.embedding_training import EmbeddingWarmup, place_vectors, settle_start
@@ -15,6 +18,7 @@ from transformers_rnn.encoding import learn_processor, make_vectors, recipe_for
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.pretrained_embeddings import (
     PretrainedVectors,
+    known_words,
     settle_vectors,
     vectors_from_file,
     vectors_from_model,
@@ -76,6 +80,33 @@ def test_pieces_of_words_are_looked_up_without_their_marks(tmp_path):
     path.write_text("film 1 2\n")
     vectors = vectors_from_file(path, pieces)
     assert vectors.table[pieces.convert_tokens_to_ids("Ġfilm")].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_known_words_of_every_kind_of_source(limit, glove, bert, tmp_path):
+    assert known_words(glove, limit=limit) == ["film", "good", "stranger"][:limit]
+    assert known_words(bert, limit=limit) == ["a", "film", "bad", "good"][:limit]
+    binary = KeyedVectors(2)
+    binary.add_vectors(["film", "good", "stranger"], np.ones((3, 2), np.float32))
+    binary.save_word2vec_format(str(tmp_path / "words.bin"), binary=True)
+    assert known_words(tmp_path / "words.bin", limit=limit) == ["film", "good", "stranger"][:limit]
+    wordpiece = Tokenizer(WordPiece({"[UNK]": 0, "stand": 1, "##ing": 2, "ing": 3, "good": 4}, unk_token="[UNK]"))
+    wordpiece.decoder = decoders.WordPiece()
+    PreTrainedTokenizerFast(tokenizer_object=wordpiece, unk_token="[UNK]").save_pretrained(tmp_path / "pieces")
+    assert known_words(tmp_path / "pieces", limit=limit) == ["stand", "ing", "good"][:limit]
+    learned = train_tokenizer(["some more films, some good"] * 9, "bpe", vocab_size=400)
+    learned.save_pretrained(tmp_path / "bytes")
+    spaced = {token[1:] for token in learned.get_vocab() if token.startswith("Ġ") and len(token) > 1}
+    assert set(known_words(tmp_path / "bytes")) == spaced
+    assert {"more", "films", "good"} <= spaced
+
+
+def test_new_texts_are_read_by_words_that_only_the_vectors_know(glove, tmp_path):
+    choices = {"processing_options": {"known_words": known_words(glove)}, "pretrained_vectors": glove}
+    result = train_classifier(TABLE, tmp_path, **choices, **TINY, embedding_training="frozen")
+    embedding = result.model.get_input_embeddings().weight
+    (row,) = result.processing_class("stranger")["input_ids"]
+    assert embedding[row].tolist() == [7, 8, 9]
 
 
 def test_a_training_starts_from_them_and_says_so(glove, tmp_path):

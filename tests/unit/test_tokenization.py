@@ -153,6 +153,23 @@ class TestWord:
             "[PAD]", "[UNK]", "[SEP]", "b", "c"
         }  # fmt: skip
 
+    def test_known_words_follow_those_of_the_texts(self):
+        known = ["Film", "the", "don't", "", "cafe\u0301", "film", "later"]
+        tokenizer = train_tokenizer(["the the cat"], known_words=iter(known), min_frequency=2)
+        words = ["[PAD]", "[UNK]", "[SEP]", "the", "film", "café", "later"]
+        assert tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))) == words
+        assert tokens(tokenizer, "The film café cat") == ["the", "film", "café", "[UNK]"]
+        assert "later" not in train_tokenizer(["the"], known_words=known, vocab_size=6).get_vocab()
+
+    @given(st.lists(st.sampled_from(["a", "B", "c c", "d", "é", "!"]), max_size=6), st.booleans())
+    @settings(max_examples=30, deadline=None)
+    def test_known_words_change_no_other_id(self, known, lowercase):
+        without = train_tokenizer(TEXTS, lowercase=lowercase).get_vocab()
+        tokenizer = train_tokenizer(TEXTS, lowercase=lowercase, known_words=known)
+        assert {token: index for token, index in tokenizer.get_vocab().items() if token in without} == without
+        assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
+        assert "[UNK]" not in tokens(tokenizer, " ".join(word for word in known if " " not in word))
+
 
 class TestCharacterAndBytes:
     @pytest.mark.parametrize("text", [*TEXTS, "", " ", "two  spaces , kept !"])
@@ -296,6 +313,18 @@ def test_saved_and_loaded_it_is_the_same_everywhere(tmp_path: Path):
         ),
         (["a"], {"min_frequency": 0}, ValueError, "min_frequency must be at least 1, got 0"),
         (["a"], {"max_length": 0}, ValueError, "max_length must be at least 1, or None for no limit, got 0"),
+        (
+            ["a"],
+            {"known_words": "film"},
+            TypeError,
+            "known_words must be an iterable of words, got one str: put it in a list",
+        ),
+        (
+            ["a"],
+            {"known_words": ["film", "good"], "level": "char"},
+            ValueError,
+            "known_words are for level 'word', got 2 with level 'char': leave them out",
+        ),
         (
             ["a b"],
             {"min_frequency": 2},
