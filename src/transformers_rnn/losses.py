@@ -65,8 +65,9 @@ def classification_loss(
 
     Args:
         logits: (B, L).
-        labels: Single label: whole numbers (B,), -100 for rows to leave out. Multi-label: (B, L) from 0 to 1.
-            Regression: (B, L), or (B,) when L is 1.
+        labels: Single label: whole numbers (B,), -100 for rows to leave out, or probabilities (B, L), such as those
+            of a teacher (Hinton et al., 2015). Multi-label: (B, L) from 0 to 1. Regression: (B, L), or (B,) when L
+            is 1.
         problem_type: The host's name of the problem.
         num_items_in_batch: How many labels there are in all batches of one optimizer step. With it the loss is the
             sum over this batch divided by that number, so that accumulated gradients are those of one large batch.
@@ -92,14 +93,19 @@ def classification_loss(
     check_loss_choices(problem_type, logits.shape[1], class_weights, pos_weight, focal_gamma, label_smoothing)
     reduction = "none" if row_weights is not None else "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
-        labels = _check_classes(labels, logits.shape, needs_one=reduction == "mean")
+        if labels.is_floating_point() and labels.shape == logits.shape:
+            labels = _check_probabilities(labels).to(logits.dtype)
+            if num_items_in_batch is not None:  # the host counts every entry of a table
+                num_items_in_batch = torch.as_tensor(num_items_in_batch) / logits.shape[1]
+        else:
+            labels = _check_classes(labels, logits.shape, needs_one=reduction == "mean")
         if class_weights is None and not focal_gamma:
             loss = functional.cross_entropy(
                 logits, labels, ignore_index=IGNORED, reduction=reduction, label_smoothing=label_smoothing
             )
         else:
             losses = _weighted_cross_entropy(logits, labels, class_weights, focal_gamma, label_smoothing)
-            loss = _reduced(losses, reduction, (labels != IGNORED).sum())
+            loss = _reduced(losses, reduction, len(labels) if labels.ndim == 2 else (labels != IGNORED).sum())
     else:
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
         if problem_type == "regression":
@@ -163,9 +169,12 @@ def _weighted_cross_entropy(
 ) -> Tensor:
     """Sum over the classes of target * weight * (1 - p) ** gamma * -log p: (B,), 0 in rows to leave out."""
     log_p = functional.log_softmax(logits, dim=-1)
-    kept = labels != IGNORED
-    targets = functional.one_hot(labels.where(kept, 0), logits.shape[1]).to(logits.dtype)
-    targets = (targets * (1 - smoothing) + smoothing / logits.shape[1]) * kept[:, None]
+    targets = labels
+    if labels.ndim == 1:
+        targets = functional.one_hot(labels.clamp(min=0), logits.shape[1]).to(logits.dtype)
+    targets = targets * (1 - smoothing) + smoothing / logits.shape[1]
+    if labels.ndim == 1:
+        targets = targets * (labels != IGNORED)[:, None]
     if weights is not None:
         targets = targets * torch.tensor(weights, dtype=logits.dtype, device=logits.device)
     if gamma:
@@ -208,6 +217,18 @@ def _check_classes(labels: Tensor, shape: torch.Size, needs_one: bool) -> Tensor
                 f"Every label of this batch is {IGNORED}, so there is nothing to learn from and no loss. "
                 "Leave such rows out of the data."
             )
+    return labels
+
+
+def _check_probabilities(labels: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        return labels
+    wrong = ~((labels >= 0).all(dim=1) & ((labels.sum(dim=1, dtype=torch.float32) - 1).abs() < 1e-2))
+    if bool(wrong.any()):
+        raise ValueError(
+            "A table of labels (B, L) for single-label classification holds the probabilities of the classes, at "
+            f"least 0 with a sum of 1 in each row, got {[round(value, 4) for value in labels[wrong][0].tolist()]}."
+        )
     return labels
 
 

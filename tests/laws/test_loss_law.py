@@ -24,7 +24,9 @@ def problems(draw):
     rows, classes = draw(st.integers(1, 6)), draw(st.integers(2, 5))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     logits = torch.randn(rows, classes, generator=generator, dtype=torch.float64) * draw(st.sampled_from([1, 10]))
-    if problem_type == SINGLE:
+    if problem_type == SINGLE and draw(st.booleans()):
+        labels = torch.randn(rows, classes, generator=generator, dtype=torch.float64).softmax(1)
+    elif problem_type == SINGLE:
         labels = torch.randint(classes, (rows,), generator=generator)
         left_out = torch.rand(rows, generator=generator) < 0.2
         left_out[0] = False
@@ -47,14 +49,15 @@ def by_formula(problem_type, logits, labels, choices):
     weights = choices.get(WEIGHTS[problem_type]) or [1.0] * classes
     total, count = 0, 0
     for i in range(rows):
-        if problem_type == SINGLE and labels[i] == -100:
+        if labels.ndim == 1 and labels[i] == -100:
             continue
         for c in range(classes):
             if problem_type == SINGLE:
                 others = torch.cat([logits[i, :c], logits[i, c + 1 :]])
                 log_p = logits[i, c] - logits[i].logsumexp(0)
                 log_not_p = others.logsumexp(0) - logits[i].logsumexp(0)
-                target = (1 - smoothing) * (labels[i] == c).double() + smoothing / classes
+                share = (labels[i] == c).double() if labels.ndim == 1 else labels[i, c]
+                target = (1 - smoothing) * share + smoothing / classes
                 total = total - target * weights[c] * (gamma * log_not_p).exp() * log_p
             else:
                 log_p, log_not_p = functional.logsigmoid(logits[i, c]), functional.logsigmoid(-logits[i, c])
@@ -103,7 +106,8 @@ def test_torch_agrees_where_it_has_the_loss(problem):
     else:
         choices["label_smoothing"] = 0.0
         expected = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="sum")
-    loss = classification_loss(logits, labels, problem_type, 1, **choices)
+    entries = logits.shape[1] if problem_type == SINGLE and labels.ndim == 2 else 1  # as the host counts them
+    loss = classification_loss(logits, labels, problem_type, entries, **choices)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -29,6 +29,8 @@ def whole(message):
         (SINGLE, CLASSES.to(torch.int32), functional.cross_entropy(LOGITS, CLASSES)),
         (SINGLE, CLASSES.to(torch.uint8), functional.cross_entropy(LOGITS, CLASSES)),
         (SINGLE, torch.tensor([2, -100, 1, -100]), functional.cross_entropy(LOGITS[[0, 2]], CLASSES[[0, 2]])),
+        (SINGLE, TARGETS.softmax(1), functional.cross_entropy(LOGITS, TARGETS.softmax(1))),
+        (SINGLE, TARGETS.double().softmax(1), functional.cross_entropy(LOGITS, TARGETS.double().softmax(1).float())),
         (SEVERAL, HITS, functional.binary_cross_entropy_with_logits(LOGITS, HITS)),
         (SEVERAL, HITS.long(), functional.binary_cross_entropy_with_logits(LOGITS, HITS)),
         (SEVERAL, HITS.bool(), functional.binary_cross_entropy_with_logits(LOGITS, HITS)),
@@ -64,7 +66,8 @@ def test_one_number_a_sequence_needs_no_second_axis(problem_type, compare, shape
 
 
 @pytest.mark.parametrize(
-    ("problem_type", "labels", "count"), [(SINGLE, CLASSES, 4), (SEVERAL, HITS, 12), (REGRESSION, TARGETS, 12)]
+    ("problem_type", "labels", "count"),
+    [(SINGLE, CLASSES, 4), (SINGLE, TARGETS.softmax(1), 12), (SEVERAL, HITS, 12), (REGRESSION, TARGETS, 12)],
 )
 @pytest.mark.parametrize("kind", [int, torch.tensor])
 def test_parts_of_a_step_add_up(problem_type, labels, count, kind):
@@ -132,6 +135,25 @@ def test_classes_of_another_shape_or_type(labels, came):
     message = (
         f"Single-label classification needs labels of whole numbers and shape (B,) = (4,), got {came}. For several "
         "labels a sequence set problem_type='multi_label_classification' in the config."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        classification_loss(LOGITS, labels, SINGLE)
+
+
+@pytest.mark.parametrize(
+    ("row", "came"),
+    [
+        ([0.5, 0.6, 0.0], "[0.5, 0.6, 0.0]"),
+        ([-0.1, 0.6, 0.5], "[-0.1, 0.6, 0.5]"),
+        ([math.nan, 0, 1], "[nan, 0.0, 1.0]"),
+    ],
+)
+def test_probabilities_of_classes_sum_to_one(row, came):
+    labels = torch.eye(3)[CLASSES]
+    labels[2] = torch.tensor(row)
+    message = (
+        "A table of labels (B, L) for single-label classification holds the probabilities of the classes, at least 0 "
+        f"with a sum of 1 in each row, got {came}."
     )
     with pytest.raises(ValueError, match=whole(message)):
         classification_loss(LOGITS, labels, SINGLE)
@@ -214,7 +236,7 @@ FEATURES = torch.randn(2, 4, 10, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     ("num_labels", "labels", "expected", "contradiction"),
     [
-        (2, torch.tensor([0, 1]), SINGLE, torch.eye(2)),
+        (2, torch.tensor([0, 1]), SINGLE, torch.eye(2).long()),
         (2, torch.eye(2), SEVERAL, torch.tensor([0, 1])),
         (1, torch.tensor([0.5, 1.5]), REGRESSION, torch.eye(2)),
     ],
