@@ -43,7 +43,7 @@ def main() -> None:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
                 if _key(run) in done or (recipe == "fasttext" and name not in READ_BY_FASTTEXT):
                     continue
-                choices = best(name, chosen.data) if recipe == "best" else {}
+                choices = best(name, chosen.data, seed, chosen.output_dir) if recipe == "best" else {}
                 if recipe == "best" and not choices:
                     continue
                 data = SETS[name](chosen.data)
