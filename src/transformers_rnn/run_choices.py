@@ -102,7 +102,8 @@ def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:
     labels = np.asarray(train.with_format("numpy")["labels"])
     if name == "class_weights":
         size = len(data.label_names)
-        counts = np.bincount(labels, minlength=size)
+        # Of a teacher's answers, the sum of the probabilities.
+        counts = np.bincount(labels, minlength=size) if labels.ndim == 1 else labels.sum(axis=0)
         return [float(weight) for weight in counts.sum() / (size * counts.clip(min=1))]
     present = labels.sum(axis=0)
     return [float(weight) for weight in (len(labels) - present) / present.clip(min=1)]

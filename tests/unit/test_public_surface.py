@@ -101,6 +101,7 @@ ROOMS = [
     "torch_export",
     "executorch_export",
     "pretraining",
+    "distillation",
     "registration",
     "__init__",
 ]
