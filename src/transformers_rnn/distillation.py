@@ -51,7 +51,7 @@ def distil(
         The data with a training set whose labels are tables (B, L).
 
     Raises:
-        TypeError: Unlabelled sequences of another kind than the data.
+        TypeError: Unlabelled sequences of another kind than the data, or of another width.
         ValueError: A stream, pairs of texts, labels that are a teacher's already, altered copies of vectors, a number
             out of its range; a teacher of other labels, or answers of another shape or range.
     """
@@ -59,10 +59,7 @@ def distil(
     train = data.splits["train"]
     column = "text" if data.reads_text else "input_features"
     known = list(train["text"] if data.reads_text else train.with_format("numpy")["input_features"])
-    further = [] if unlabelled is None else list(load_sequences(unlabelled)["train"])
-    if further and isinstance(further[0], str) != data.reads_text:
-        kinds = ("texts", "vectors") if data.reads_text else ("vectors", "texts")
-        raise TypeError(f"The data is {kinds[0]}, but the unlabelled sequences are {kinds[1]}. Give the same kind.")
+    further = [] if unlabelled is None else _load_further(unlabelled, data)
     altered = _alter(known, altered_copies, np.random.default_rng(seed)) if altered_copies else []
     rows = [*known, *further, *altered]
     labels = _answers(teacher, rows, data)
@@ -98,6 +95,15 @@ def _check(data: LabelledData, altered_copies: int, label_share: float) -> None:
             f"altered_copies must be at least 0, and 0 for vectors, got {altered_copies}. Vectors are varied in "
             "training, by input_noise and its kin."
         )
+
+
+def _load_further(source: Any, data: LabelledData) -> list[Any]:
+    rows: list[Any] = list(load_sequences(source)["train"])
+    came = "texts" if isinstance(rows[0], str) else f"vectors of {rows[0].shape[1]} numbers"
+    wanted = "texts" if data.reads_text else f"vectors of {data.feature_size} numbers"
+    if came != wanted:
+        raise TypeError(f"The data is {wanted}, but the unlabelled sequences are {came}. Give the same kind.")
+    return rows
 
 
 def _alter(texts: Sequence[str], copies: int, generator: np.random.Generator) -> list[str]:

@@ -87,12 +87,14 @@ def test_what_cannot_be_taught(tmp_path):
         )
         with refused(message):
             distil(load(kind), even, altered_copies=copies)
-    message = "The data is texts, but the unlabelled sequences are vectors. Give the same kind."
-    with refused(message, TypeError):
-        distil(load(), even, unlabelled=SERIES[:2])
-    message = "The data is vectors, but the unlabelled sequences are texts. Give the same kind."
-    with refused(message, TypeError):
-        distil(load("series"), even, unlabelled=TEXTS[:2])
+    series, wide = "vectors of 1 numbers", [np.zeros((3, 2), np.float32)]
+    for kind, given, wanted, came in (
+        ("text", SERIES[:2], "texts", series),
+        ("series", TEXTS[:2], series, "texts"),
+        ("series", wide, series, "vectors of 2 numbers"),
+    ):
+        with refused(f"The data is {wanted}, but the unlabelled sequences are {came}. Give the same kind.", TypeError):
+            distil(load(kind), even, unlabelled=given)
     train = load().splits["train"].to_iterable_dataset()
     stream = load_labelled_data({"train": train}, label_column="labels", validation_size=None)
     with refused("A teacher answers a table, but the data is a stream. Pass a table of a part of it."):
