@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 from numpy.typing import NDArray
 from transformers import pipeline
 from transformers.utils import logging
@@ -66,8 +66,7 @@ def distil(
     own = np.asarray(train.with_format("numpy")["labels"])
     own = np.eye(len(data.label_names))[own] if data.problem_type == SINGLE else own.reshape(len(known), -1)
     labels[: len(known)] = label_share * own + (1 - label_share) * labels[: len(known)]
-    kind: Any = Value("string") if data.reads_text else Array2D((None, data.feature_size), "float32")
-    features = Features({column: kind, "labels": List(Value("float32"), length=labels.shape[1])})
+    features = Features({column: train.features[column], "labels": List(Value("float32"), length=labels.shape[1])})
     table = Dataset.from_dict({column: rows, "labels": labels.astype(np.float32)}, features)
     name = Path(teacher).name if isinstance(teacher, str | Path) else getattr(teacher, "__name__", "a function")
     said = (
