@@ -2,8 +2,8 @@
 
     python examples/recipes/ablation.py DATA [--seeds 42 1 2]
 
-What has been trained already is taken from `model_cards/ablations.jsonl`; `table.py --write` puts the table into the
-README.
+What has been trained already is taken from `model_cards/ablations.jsonl`; `table.py --write` puts the table into
+`model_cards/README.md`.
 """
 
 import argparse
@@ -59,11 +59,9 @@ def main() -> None:
             for name in names:
                 if name not in chosen.sets or (change, name, seed) in done:
                     continue
-                run = {"set": name, "recipe": "default", "seed": seed}
-                data = SETS[name](chosen.data)
-                row = train_recipe(
-                    data, chosen.output_dir / re.sub(r"\W+", "-", f"{name} {change} {seed}"), run, choices
-                )
+                run = {"set": name, "recipe": "default", "seed": seed, "choices": choices}
+                directory = chosen.output_dir / re.sub(r"\W+", "-", f"{name} {change} {seed}")
+                row = train_recipe(SETS[name](chosen.data), chosen.data, directory, run)
                 kept = {"test": row["test"][row["figure"]], **{key: row[key] for key in ("figure", "validation")}}
                 with ABLATIONS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"change": change, "set": name, "seed": seed, **kept}) + "\n")

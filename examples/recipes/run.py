@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from baseline import READ_BY_FASTTEXT, answer_by_counting, answer_by_fasttext
-from choices import best
+from choices import BEST, Run
 from data import SETS, SMALL_SERIES, DataSet
 
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.training import train_classifier
 
 RECIPES = ["baseline", "fasttext", "default", "best"]
+READ_BY = {"fasttext": READ_BY_FASTTEXT, "best": BEST}  # the others read every set
 RESULTS = Path(__file__).parents[2] / "model_cards" / "results.jsonl"
 
 
@@ -41,27 +42,26 @@ def main() -> None:
         for name in chosen.sets:
             for recipe in chosen.recipes:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
-                if _key(run) in done or (recipe == "fasttext" and name not in READ_BY_FASTTEXT):
-                    continue
-                choices = best(name, chosen.data, seed, chosen.output_dir) if recipe == "best" else {}
-                if recipe == "best" and not choices:
+                if _key(run) in done or name not in READ_BY.get(recipe, SETS):
                     continue
                 data = SETS[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
                 rival = recipe in ("baseline", "fasttext")
-                found = _rival(data, run) if rival else train_recipe(data, directory, run, {**choices, **further})
-                row = run | found
+                row = run | (_rival(data, run) if rival else train_recipe(data, chosen.data, directory, run))
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
 
 
-def train_recipe(data: DataSet, directory: Path, run: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
-    """Train on one set with these choices, and return what is to be known of the run."""
+def train_recipe(data: DataSet, folder: Path, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Train on one set with a recipe and the choices of the run, and return what is to be known of it."""
     begin = time.process_time()
+    read, choices = load_labelled_data(data.source, seed=run["seed"], **data.options), {}
+    if run["recipe"] == "best":
+        read, choices = BEST[run["set"]](read, Run(folder, directory, run["seed"]))
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
     card = {**data.card, "command": command}
-    result = train_classifier(data.source, directory, card=card, seed=run["seed"], **data.options, **choices)
+    result = train_classifier(read, directory, card=card, seed=run["seed"], **{**choices, **run["choices"]})
     saved = json.loads((directory / "all_results.json").read_text(encoding="utf-8"))
     return {
         "figure": data.figure,

@@ -1,4 +1,4 @@
-"""The tables of all recipes and of what changes them, from what `run.py` and `ablation.py` found.
+"""The tables of all recipes (README) and of what changes them (model_cards), of what `run.py` and `ablation.py` found.
 
 python examples/recipes/table.py [--write]
 """
@@ -100,19 +100,19 @@ def _figure(rows: Rows, figure: str) -> str:
 
 
 def main() -> None:
-    """Print both tables, or put them between their marks in the README."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, make, file in (("recipes", table, "results"), ("ablations", ablation_table, "ablations")):
-        rows = (ROOT / "model_cards" / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
-        made = make([json.loads(row) for row in rows])
-        begin, end = f"<!-- {name}: made by examples/recipes/table.py -->", f"<!-- {name}: end -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n\n{made}\n\n{end}{rest.split(end)[1]}"
+    """Print both tables, or put each between the marks in its page."""
+    cards = ROOT / "model_cards"
+    for name, make, file, page in (
+        ("recipes", table, cards / "results.jsonl", ROOT / "README.md"),
+        ("ablations", ablation_table, cards / "ablations.jsonl", cards / "README.md"),
+    ):
+        made = make([json.loads(row) for row in file.read_text(encoding="utf-8").splitlines()])
         if "--write" not in sys.argv[1:]:
             print(made, end="\n\n")
-    if "--write" in sys.argv[1:]:
-        readme.write_text(text, encoding="utf-8")
+            continue
+        begin, end = f"<!-- {name}: made by examples/recipes/table.py -->", f"<!-- {name}: end -->"
+        before, rest = page.read_text(encoding="utf-8").split(begin)
+        page.write_text(f"{before}{begin}\n\n{made}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ what they are.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp
 
-from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, read_predictions, scores_of
+from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, read_predictions
 
-RARE = 10  # fewer rows than this with (or without) a label say too little for a threshold of its own
+TRUST = 4.0  # in the model's own probabilities, until the rows of a label say otherwise: inverse variance of a prior
 POINTS = 20  # of a coverage curve
 
 
@@ -31,8 +31,11 @@ def fit_calibration(config: Any, logits: Any, labels: Any) -> None:
     True labels count as a little less than sure (Platt, 1999), so that it stays finite where every row is right. It
     stays at 1 where no other lowers the loss.
 
-    The threshold of a label is the one with the highest F1; where 10 rows do not have (or lack) the label, the one
-    with the highest micro F1 of all labels. Regression has nothing to calibrate and is left as it is.
+    The threshold of a label is the one with the highest F1 that is to be expected of its probabilities (Lipton,
+    Elkan & Naryanaswamy, 2014, "Optimal thresholding of classifiers to maximize F1 measure"): the one that happens to
+    be best on a few rows is mostly noise. The probabilities are the model's, scaled and shifted for each label (Platt,
+    1999) as far as its rows speak for it. A label that no row has gets the threshold of all labels together.
+    Regression has nothing to calibrate and is left as it is.
 
     Use rows that the model was not trained on, and fit again after any further training.
 
@@ -52,8 +55,7 @@ def fit_calibration(config: Any, logits: Any, labels: Any) -> None:
         logits = logits[np.asarray(labels) != IGNORED]
     config.temperature = _temperature(found, logits)
     if found.problem_type == MULTI:
-        scores = scores_of(MULTI, logits, config.temperature)
-        config.thresholds = _thresholds(found.references.astype(bool), np.asarray(scores))
+        config.thresholds = _thresholds(found.references.astype(bool), logits / config.temperature)
 
 
 def coverage_curve(config: Any, logits: Any, labels: Any, *, points: int = POINTS) -> list[CoveragePoint]:
@@ -147,21 +149,35 @@ def _temperature(found: Predictions, logits: Array) -> float:
     return float(np.exp(best.x)) if best.fun < loss(0.0) - 1e-12 else 1.0
 
 
-def _thresholds(true: Array, scores: Array) -> list[float]:
-    shared = _best_threshold(true.ravel(), scores.ravel())
-    common = np.minimum(true.sum(0), (~true).sum(0)) >= RARE
+def _thresholds(true: Array, logits: Array) -> list[float]:
+    scores = expit(logits)
+    likely = np.column_stack([_probabilities(has, logit) for has, logit in zip(true.T, logits.T, strict=True)])
+    shared = _best_threshold(likely.ravel(), scores.ravel()) if true.any() else 0.5
     return [
-        _best_threshold(has, score) if enough else shared
-        for has, score, enough in zip(true.T, scores.T, common, strict=True)
+        _best_threshold(likely[:, label], scores[:, label]) if has.any() else shared
+        for label, has in enumerate(true.T)
     ]
 
 
-def _best_threshold(true: Array, scores: Array) -> float:
-    """Halfway between the two scores where cutting gives the highest F1; 0.5 where nothing is true."""
-    if not true.any():
-        return 0.5
+def _probabilities(true: Array, logits: Array) -> Array:
+    """The probabilities of one label: its logits, scaled and shifted to the largest posterior probability."""
+
+    def loss(line: Array) -> tuple[float, Array]:
+        slope, shift = line
+        scaled = slope * logits + shift
+        away = line - (1.0, 0.0)
+        wrong = expit(scaled) - true
+        value = np.sum(np.logaddexp(0, scaled) - true * scaled) + TRUST / 2 * away @ away
+        return float(value), np.array([wrong @ logits, wrong.sum()]) + TRUST * away
+
+    slope, shift = minimize(loss, (1.0, 0.0), jac=True, method="BFGS").x
+    return np.asarray(expit(slope * logits + shift))
+
+
+def _best_threshold(likely: Array, scores: Array) -> float:
+    """Halfway between the two scores where cutting gives the highest F1 that is to be expected."""
     order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(true[order])
+    scores, hits = scores[order], np.cumsum(likely[order])
     sizes = _cuts(scores)
     f1 = 2 * hits[sizes - 1] / (sizes + hits[-1])
     cut = sizes[int(f1.argmax())]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.metrics import f1_score
 
 from transformers_rnn import RNNConfig
 from transformers_rnn.calibration import CoveragePoint, coverage_curve, find_abstain_below, fit_calibration
@@ -122,35 +122,79 @@ def test_what_does_not_fit_is_refused(logits):
 # Thresholds
 
 
-def test_thresholds_have_the_best_f1_of_each_label():
-    logits, labels = honest_table(200, 3)
+def f1(labels, given) -> float:
+    return 2 * (labels & given).sum() / (labels.sum() + given.sum())
+
+
+def best_cut(labels, scores) -> tuple[float, float]:
+    """The highest F1 on these very rows, and where it is."""
+    return max((f1(labels, scores > cut), cut) for cut in [0.0, *scores])
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0])  # as a pos_weight shifts the logits of a label
+def test_thresholds_have_nearly_the_best_f1_of_other_rows(shift):
+    settings = config(MULTI, 3)
+    shifts = np.array([0.0, 0.0, shift])
+    logits, labels = honest_table(1000, 3)
+    fit_calibration(settings, logits + shifts, labels)
+    logits, labels = honest_table(4000, 3, seed=1)
+    scores = expit((logits + shifts) / settings.temperature)
+    for label, threshold in enumerate(settings.thresholds):
+        found = f1(labels[:, label], scores[:, label] > threshold)
+        assert found == pytest.approx(best_cut(labels[:, label], scores[:, label])[0], abs=0.01)
+    before = evaluate_predictions(config(MULTI, 3), logits, labels)
+    assert evaluate_predictions(settings, logits + shifts, labels)["macro_f1"] > before["macro_f1"]
+
+
+def test_of_few_rows_probabilities_tell_more_than_the_cut_that_happens_to_be_best():
+    gains = []
+    for seed in range(5):
+        logits, labels = honest_table(60, 10, seed)
+        settings = config(MULTI, 10)
+        fit_calibration(settings, logits, labels)
+        scores = expit(logits / settings.temperature)
+        assert np.abs(scores - settings.thresholds).min() > 1e-9, "between two scores, not on one"
+        lucky = [best_cut(has, score)[1] for has, score in zip(labels.T, scores.T, strict=True)]
+        logits, labels = honest_table(2000, 10, seed + 100)
+        found = evaluate_predictions(settings, logits, labels)["macro_f1"]
+        settings.thresholds = lucky
+        gains.append(found - evaluate_predictions(settings, logits, labels)["macro_f1"])
+    assert np.mean(gains) > 0.005
+    assert min(gains) > 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40))
+def test_a_threshold_has_the_highest_expected_f1(seed, rows):
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(rows, 1)) * 3
+    labels = np.r_[1, generator.integers(0, 2, rows - 1)][:, None]
+    settings = config(MULTI, 1)
+    fit_calibration(settings, logits, labels)
+    logits = logits / settings.temperature
+
+    def away(line):
+        scaled = line[0] * logits + line[1]
+        return -np.log(expit(np.where(labels, scaled, -scaled))).sum() + 2 * ((line[0] - 1) ** 2 + line[1] ** 2)
+
+    slope, shift = minimize(away, (1.0, 0.0), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
+    likely = expit(slope * logits + shift)[:, 0]
+    score, threshold = expit(logits)[:, 0], settings.thresholds[0]
+
+    def expected(cut):
+        return 2 * likely[score > cut].sum() / ((score > cut).sum() + likely.sum())
+
+    assert expected(threshold) == pytest.approx(max(expected(cut) for cut in [0.0, *score]), abs=1e-4)
+
+
+def test_a_label_that_no_row_has_shares_the_threshold_of_all():
+    logits, labels = honest_table(400, 3)
+    labels[:, 1] = 0
+    labels[:9, 2], labels[9:, 2] = 1, 0  # nine rows are enough for a threshold of its own
     settings = config(MULTI, 3)
     fit_calibration(settings, logits, labels)
-    scores = expit(logits / settings.temperature)
-    for label, threshold in enumerate(settings.thresholds):
-        found = f1_score(labels[:, label], scores[:, label] > threshold)
-        cuts = [0.0, *scores[:, label]]
-        assert found == pytest.approx(max(f1_score(labels[:, label], scores[:, label] > cut) for cut in cuts))
-        assert abs(scores[:, label] - threshold).min() > 1e-9, "between two scores, not on one"
-    before = evaluate_predictions(config(MULTI, 3), logits, labels)
-    assert evaluate_predictions(settings, logits, labels)["macro_f1"] > before["macro_f1"]
-
-
-def test_a_rare_label_shares_the_threshold_of_all():
-    logits, labels = honest_table(400, 4)
-    labels[:, 1] = 0  # never
-    labels[:, 2] = 0
-    labels[:9, 2] = 1  # nine times
-    labels[:, 3] = 1
-    labels[:9, 3] = 0  # all but nine times
-    settings = config(MULTI, 4)
-    fit_calibration(settings, logits, labels)
-    _, shared, rare, usual = settings.thresholds
-    assert shared == rare == usual
-    scores = expit(logits / settings.temperature)
-    assert f1_score(labels, scores > shared, average="micro") == pytest.approx(
-        max(f1_score(labels, scores > cut, average="micro") for cut in np.unique(scores)[::10]), abs=2e-3
-    )
+    usual, shared, rare = settings.thresholds
+    assert len({usual, shared, rare}) == 3
+    assert 0.2 < shared < 0.6
 
 
 def test_without_any_label_the_threshold_is_one_half():
