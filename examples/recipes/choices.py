@@ -51,6 +51,12 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
     return taught, {"pretrained_vectors": partial(vectors_from_model, teacher), **choices}
 
 
+def _goemotions(data: LabelledData, run: Run) -> Prepared:
+    words = {"known_words": known_words(_minilm())}
+    vectors = partial(vectors_from_model, _minilm())
+    return data, {"pretrained_vectors": vectors, "processing_options": words, "embedding_training": 0.3}
+
+
 def _imdb(data: LabelledData, run: Run) -> Prepared:
     texts = [*unlabelled_reviews(run.folder), *data.splits["train"]["text"]]
     return data, {"pretrained_vectors": partial(vectors_from_texts, texts), "num_train_epochs": 3}
@@ -61,6 +67,7 @@ BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
     "sst2": _sst2,
     "sst2-phrases": _sst2_phrases,
     "trec6": _trec6,
+    "goemotions": _goemotions,
     "imdb": _imdb,
 }
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
 
 from transformers_rnn.labelled_data import LabelledData
@@ -34,6 +35,7 @@ def finetune(model: str, data: LabelledData, directory: Path, seed: int, epochs:
         per_device_train_batch_size=32,
         train_sampling_strategy="group_by_length",
         save_strategy="no",
+        dataloader_pin_memory=torch.cuda.is_available(),
         report_to=[],
         seed=seed,
     )

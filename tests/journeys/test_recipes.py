@@ -1,0 +1,78 @@
+"""The recipes' scripts, on a few made-up rows: what they run, keep and show."""
+
+import gzip
+import json
+import sys
+
+import pytest
+from processes import ROOT, run
+from transformers import BertConfig, BertModel
+
+from transformers_rnn import train_tokenizer
+from transformers_rnn.labelled_data import load_labelled_data
+from transformers_rnn.training import train_classifier
+
+RECIPES = ROOT / "examples" / "recipes"
+TEXTS = [f"{word} film number {number}" for number in range(30) for word in ("good", "bad")]
+LABELS = ["positive", "negative"] * 30
+
+
+@pytest.fixture
+def recipes(monkeypatch):
+    """The folder of the scripts on the path, as where one of them is run."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(RECIPES))
+    yield
+    for name in set(sys.modules) - before:
+        if str(RECIPES) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A small model in the place of MiniLM."""
+    tokenizer = train_tokenizer(TEXTS)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    return str(tmp_path / "bert")
+
+
+def test_what_is_missing_is_run_and_shown(tmp_path, recipes):
+    raw = tmp_path / "trec6" / "raw"
+    raw.mkdir(parents=True)
+    lines = [f"{label[:3].upper()}:x {text} ?" for text, label in zip(TEXTS, LABELS, strict=True)]
+    for part in ("train", "test"):
+        (raw / f"TREC.{part}").write_text("\n".join(lines), encoding="latin-1")
+    command = (RECIPES / "run.py", tmp_path, "--sets", "trec6", "--recipes", "baseline", "default", "--seeds", "7")
+    places = ("--results", tmp_path / "results.jsonl", "--output_dir", tmp_path / "runs")
+    steps = ("--choices", "max_steps=2", "disable_tqdm=true")
+    run(*command, *places, *steps, cwd=tmp_path)
+    counted, trained = (json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines())
+    assert counted["test"]["accuracy"] == 1
+    assert trained["choices"] == {"max_steps": 2, "disable_tqdm": True}
+    assert (tmp_path / "runs" / "trec6-default-7" / "model.safetensors").stat().st_size == trained["bytes"]
+    assert run(*command, *places, *steps, cwd=tmp_path) == "", "nothing is missing"
+    from table import table
+
+    row = table([counted, trained]).splitlines()[2]
+    assert row.startswith(f"| trec6 (accuracy) | 100.0 |  | {100 * trained['test']['accuracy']:.1f} |  | 96.4 (ULMFiT")
+
+
+@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "goemotions", "imdb"])
+def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, bert, monkeypatch):
+    import choices
+
+    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "goemotions", "imdb"}
+    monkeypatch.setattr(choices, "_minilm", lambda: bert)
+    (tmp_path / "imdb").mkdir()
+    with gzip.open(tmp_path / "imdb" / "unsup.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"text": "a film that nobody has judged"}))
+    labels = [[label] for label in LABELS] if name == "goemotions" else LABELS
+    data = load_labelled_data({"train": {"text": TEXTS, "label": labels}}, seed=7)
+    prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path, tmp_path / "run", 7))
+    fields = {"max_steps": 2, "disable_tqdm": True, "eval_strategy": "no"}
+    result = train_classifier(prepared, tmp_path / "run", seed=7, **{**chosen, **fields})
+    source = "neighbours in the texts" if name == "imdb" else "minilm" if name == "trec6" else "bert"
+    assert source in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert set(result.metrics) >= {"macro_f1"}
