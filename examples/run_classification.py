@@ -19,6 +19,14 @@ Examples:
     python run_classification.py --data gestures.parquet --vector_column series --label_column gesture \\
         --cell_type gru --hidden_size 200 --num_train_epochs 40 --output_dir gestures --do_train --do_eval
 
+  words that start from, and further words that are known by, a file of vectors (or a model, by directory or name):
+    python run_classification.py --data reviews.csv --pretrained_vectors glove.6B.100d.txt \\
+        --known_words glove.6B.100d.txt --embedding_training 0.3 --output_dir reviews --do_train --do_eval
+
+  a larger classifier as teacher, also of texts without labels:
+    python run_classification.py --data reviews.csv --teacher directory-of-a-classifier \\
+        --unlabelled_file more.jsonl --altered_copies 2 --output_dir small --do_train --do_eval
+
   a data set of the hub:
     python run_classification.py --data stanfordnlp/imdb --output_dir imdb --do_train --do_eval
 
@@ -46,7 +54,9 @@ from transformers import AutoConfig, HfArgumentParser, TrainingArguments, pipeli
 import transformers_rnn  # noqa: F401 - registers
 from transformers_rnn.data_files import FileFormat
 from transformers_rnn.data_source import read_source
+from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import LabelledData, load_labelled_data
+from transformers_rnn.pretrained_embeddings import known_words
 from transformers_rnn.training import evaluate_classifier, train_classifier
 
 
@@ -71,6 +81,7 @@ class DataArguments:
     )
     validation_file: str | None = told("File of the validation set, if data is a file of the training set.")
     test_file: str | None = told("File of the test set.")
+    unlabelled_file: str | None = told("File of sequences without labels, for the teacher to answer.")
     predict_file: str | None = told("File to predict, labels not needed; by default the test set.")
     text_column: str | None = told("Column of texts. Not given: found.")
     text_pair_column: str | None = told("Column of second texts.")
@@ -108,6 +119,14 @@ class ModelArguments:
     hidden_dropout: float | None = told("Probability, between stacked layers.")
     classifier_dropout: float | None = told("Probability, on the pooled states.")
     pretrained_model: str | None = told("Directory of a pretrained model to start from, see examples/pretrain.py.")
+    pretrained_vectors: str | None = told(
+        "What words start from: a file of word vectors, directory or name of a model, texts (those of training), none."
+    )
+    embedding_training: str | None = told("tuned, frozen, or the share of all steps after which words are trained.")
+    known_words: str | None = told("File of word vectors or model whose words are in the vocabulary, too.")
+    teacher: str | None = told("Directory or name of a classifier whose answers join the labels.")
+    altered_copies: int | None = told("How many times each training text is altered and answered by the teacher.")
+    label_share: float | None = told("Share of the labels beside the teacher's answers, 0 to 1.")
     level: str | None = told("Tokens are words (word), characters (char) or byte-level pieces (bpe).")
     vocab_size: int | None = told("Most tokens to keep.")
     min_frequency: int | None = told("How often a token must come to be kept.")
@@ -130,7 +149,8 @@ class ModelArguments:
     watts: float | None = told("Power of the machine, to estimate the energy of the training from.")
 
 
-PROCESSING = ("level", "vocab_size", "min_frequency", "max_length", "stride", "deltas")
+TEACHING = ("altered_copies", "label_share")
+PROCESSING = ("known_words", "level", "vocab_size", "min_frequency", "max_length", "stride", "deltas")
 CARD = ("title", "dataset_name", "dataset_license", "license", "language", "watts")
 
 
@@ -174,6 +194,37 @@ def load(data: dict[str, Any]) -> LabelledData:
     return labelled
 
 
+def settle(model: dict[str, Any]) -> dict[str, Any]:
+    """What was given of the model, as `train_classifier` takes it."""
+    settled = dict(model)
+    for name in ("class_weights", "pos_weight"):
+        if settled.get(name, "balanced") != "balanced":
+            settled[name] = json.loads(settled[name])
+    if settled.get("embedding_training", "tuned") not in ("tuned", "frozen"):
+        settled["embedding_training"] = float(settled["embedding_training"])
+    if settled.get("pretrained_vectors") == "none":
+        settled["pretrained_vectors"] = None
+    if "known_words" in settled:
+        settled["known_words"] = known_words(settled["known_words"])
+    return settled
+
+
+def teach(labelled: LabelledData, data: dict[str, Any], model: dict[str, Any]) -> LabelledData:
+    """The data with the answers of the teacher, if there is one."""
+    choices = {name: model.pop(name) for name in TEACHING if name in model}
+    if "teacher" in model:
+        return distil(
+            labelled,
+            model.pop("teacher"),
+            unlabelled=data.get("unlabelled_file"),
+            **choices,
+            **{name: data[name] for name in ("seed",) if name in data},
+        )
+    if choices or "unlabelled_file" in data:
+        raise SystemExit("--unlabelled_file, --altered_copies and --label_share need --teacher, who answers.")
+    return labelled
+
+
 def predict(directory: str, data: dict[str, Any], labelled: LabelledData | None) -> Path:
     """Write what the saved model says, one JSON object a row, in the order of the data."""
     config = AutoConfig.from_pretrained(directory)
@@ -212,11 +263,9 @@ def main() -> None:
         data["seed"] = training["seed"]
     labelled = load(data) if "data" in data else None
     if doing["do_train"]:
-        for name in ("class_weights", "pos_weight"):
-            if model.get(name, "balanced") != "balanced":
-                model[name] = json.loads(model[name])
+        model = settle(model)
         result = train_classifier(
-            labelled,
+            teach(labelled, data, model),
             directory,
             processing_options={name: model.pop(name) for name in PROCESSING if name in model},
             card={name: model.pop(name) for name in CARD if name in model},

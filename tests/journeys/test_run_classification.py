@@ -53,7 +53,7 @@ def test_the_help_is_a_page_that_teaches(call, capsys):
     page = capsys.readouterr().out
     assert page.startswith("usage: run_classification.py --data DATA --output_dir DIRECTORY")
     assert page.index("Examples:") < page.index("the data:") < page.index("the model, its loss and its card")
-    assert page.count("python run_classification.py") >= 7
+    assert page.count("python run_classification.py") >= 9
     for option in ("--label_separator", "--class_weights", "--num_train_epochs", "--report_to", "--do_predict"):
         assert option in page
 
@@ -125,12 +125,33 @@ def test_several_labels_as_numbers_in_split_files_without_a_header(call, tmp_pat
         assert {given["label"] for given in answer} <= set(names)
 
 
+def test_vectors_of_words_and_a_teacher(call, tmp_path):
+    found = texts()
+    write(tmp_path / "table.csv", {"text": found, "label": ["ab"["w1" in text.split()] for text in found]})
+    write(tmp_path / "more.csv", {"text": found[:7]})
+    (tmp_path / "words.txt").write_text("w1 1 2\nw2 3 4\nstranger 5 6\n")
+    from_words = ["--pretrained_vectors", "words.txt", "--known_words", "words.txt", "--embedding_training", "0.5"]
+    doing = ["--data", "table.csv", "--do_train", "--do_eval", *QUICK]
+    call(*doing, *from_words, "--output_dir", "large")
+    assert "words.txt: vectors of width 2" in (tmp_path / "large" / "README.md").read_text(encoding="utf-8")
+    assert "stranger" in json.loads((tmp_path / "large" / "tokenizer.json").read_text())["model"]["vocab"]
+    teaching = ["--teacher", "large", "--unlabelled_file", "more.csv", "--altered_copies", "1", "--label_share", "0.3"]
+    call(*doing, *teaching, "--pretrained_vectors", "none", "--output_dir", "small")
+    card = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
+    said = "70% are the answers of large, which also answered 7 sequences without a label and 54 altered texts."
+    assert said in card
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "Nothing to do: pass --do_train, --do_eval or --do_predict (--help shows examples)."),
         (["--do_train"], "--do_train and --do_eval need --data: a file, a folder, or a name on the hub."),
         (["--do_train", "--hiden_size", "3"], "--hiden_size"),
+        (
+            ["--do_train", "--data", str(ROOT / "examples" / "data" / "sms_spam.csv.gz"), "--altered_copies", "1"],
+            "--unlabelled_file, --altered_copies and --label_share need --teacher, who answers.",
+        ),
     ],
 )
 def test_commands_that_cannot_be(arguments, message, call, tmp_path, capsys):
