@@ -40,21 +40,18 @@ def _sst2(data: LabelledData, run: Run) -> Prepared:
 
 def _sst2_phrases(data: LabelledData, run: Run) -> Prepared:
     vectors = partial(vectors_from_model, _minilm(), dimensions=384)
-    return data, {"pretrained_vectors": vectors, "embedding_training": 0.3, "hidden_size": 256}
+    return data, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
 
 
 def _trec6(data: LabelledData, run: Run) -> Prepared:
     teacher = finetune(_minilm(), data, run.directory / "minilm", run.seed, epochs=5)
     taught = distil(data, teacher, altered_copies=2, seed=run.seed)
-    words = {"known_words": known_words(_minilm())}
-    choices = {"processing_options": words, "embedding_training": 0.3, "hidden_size": 256}
-    return taught, {"pretrained_vectors": partial(vectors_from_model, teacher), **choices}
+    vectors = partial(vectors_from_model, teacher)
+    return taught, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
 
 
 def _goemotions(data: LabelledData, run: Run) -> Prepared:
-    words = {"known_words": known_words(_minilm())}
-    vectors = partial(vectors_from_model, _minilm())
-    return data, {"pretrained_vectors": vectors, "processing_options": words, "embedding_training": 0.3}
+    return data, {"pretrained_vectors": partial(vectors_from_model, _minilm()), **_words_of_minilm()}
 
 
 def _imdb(data: LabelledData, run: Run) -> Prepared:
@@ -70,6 +67,11 @@ BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
     "goemotions": _goemotions,
     "imdb": _imdb,
 }
+
+
+def _words_of_minilm() -> dict[str, Any]:
+    """Words that the training texts lack, and vectors that are tuned once the rest can read them."""
+    return {"processing_options": {"known_words": known_words(_minilm())}, "embedding_training": 0.3}
 
 
 def _minilm() -> str:
