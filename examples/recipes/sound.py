@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -28,13 +29,16 @@ class Warp:
         speed: How many times as fast it is played (Ko et al., 2015, "Audio augmentation for speech recognition").
         pitch: By what its frequencies are divided, at the same speed (Jaitly & Hinton, 2013, "Vocal tract length
             perturbation improves speech recognition").
+        noise: Whether there is noise as of another room, 20 to 45 dB below the loudest, more of it in low or in high
+            bands.
     """
 
     speed: float = 1.0
     pitch: float = 1.0
+    noise: bool = True
 
 
-UNCHANGED = Warp()
+UNCHANGED = Warp(noise=False)
 WARPS = (Warp(pitch=0.88), Warp(pitch=1.14), Warp(0.9, 0.94), Warp(1.12, 1.07))
 
 
@@ -81,6 +85,7 @@ def _bands() -> np.ndarray:
 
 def _power(sound: Tensor, warp: Warp) -> np.ndarray:
     """(T_i, 24): the power in each band."""
+    seed = [crc32(sound.numpy().tobytes()), round(100 * warp.pitch)]  # the same noise in each run
     if warp.speed != 1:
         sound = torch.nn.functional.interpolate(sound[None, None], scale_factor=1 / warp.speed, mode="linear")[0, 0]
     parts = torch.stft(sound, FFT, STEP, FRAME, torch.hann_window(FRAME), return_complex=True)
@@ -89,4 +94,12 @@ def _power(sound: Tensor, warp: Warp) -> np.ndarray:
     below = np.floor(read).astype(int)
     share = (read - below)[:, None]
     moved = spectrum[below] * (1 - share) + spectrum[np.minimum(below + 1, FFT // 2)] * share
-    return np.asarray(moved.T @ _bands())
+    power = np.asarray(moved.T @ _bands())
+    return power + _noise(power, np.random.default_rng(seed)) if warp.noise else power
+
+
+def _noise(power: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(T_i, 24): the power of some noise."""
+    level = power.sum(axis=1).max() * 10 ** generator.uniform(-4.5, -2) / BANDS
+    tilt = 10 ** (np.linspace(0, 1, BANDS) * generator.uniform(-1.5, 0.5))
+    return level * tilt * generator.exponential(size=power.shape)

@@ -91,6 +91,7 @@ ROOMS = [
     "evaluation",
     "run_report",
     "training",
+    "refitting",
     "export_check",
     "onnx_builder",
     "onnx_graph",
