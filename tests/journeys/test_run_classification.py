@@ -136,10 +136,12 @@ def test_vectors_of_words_and_a_teacher(call, tmp_path):
     assert "words.txt: vectors of width 2" in (tmp_path / "large" / "README.md").read_text(encoding="utf-8")
     assert "stranger" in json.loads((tmp_path / "large" / "tokenizer.json").read_text())["model"]["vocab"]
     teaching = ["--teacher", "large", "--unlabelled_file", "more.csv", "--altered_copies", "1", "--label_share", "0.3"]
-    call(*doing, *teaching, "--pretrained_vectors", "none", "--output_dir", "small")
+    from_chance = ["--pretrained_vectors", "none", "--refit", "True", "--test_size", "0.1"]
+    call(*doing, *teaching, *from_chance, "--output_dir", "small")
     card = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
-    said = "70% are the answers of large, which also answered 7 sequences without a label and 54 altered texts."
+    said = "70% are the answers of large, which also answered 7 sequences without a label and 48 altered texts."
     assert said in card
+    assert "trained anew on the 109 training and validation rows together" in card
 
 
 @pytest.mark.parametrize(

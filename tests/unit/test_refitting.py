@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerCallback
 
 from transformers_rnn import refitting
+from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.refitting import StopAfter, train_and_refit
 from transformers_rnn.training import train_classifier
@@ -52,6 +53,20 @@ def test_the_second_run_knows_all_rows_and_keeps_the_calibration(kind, tmp_path)
     assert f"trained anew on the {both} training and validation rows together" in card
     if kind != "numbers":
         assert f"{before.temperature:.4g}" in card
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_the_answers_of_a_teacher_stand_beside_the_labels_of_validation_rows(kind, tmp_path):
+    data = load(kind)
+    width = len(data.label_names)
+    taught = distil(data, lambda rows: np.full((len(rows), width), 1 / width), label_share=0)
+    result = train_and_refit(taught, tmp_path, **TINY)
+    labels = np.stack(result.trainer.train_dataset.with_format("numpy")["labels"]).reshape(-1, width)
+    train = len(data.splits["train"])
+    np.testing.assert_allclose(labels[:train], 1 / width)
+    own = np.asarray(data.splits["validation"].with_format("numpy")["labels"])
+    known = np.eye(width)[own] if own.dtype.kind == "i" else own.reshape(-1, width)
+    np.testing.assert_allclose(labels[train:], known)
 
 
 def test_the_same_rows_and_choices_give_the_same_model(tmp_path):
