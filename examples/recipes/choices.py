@@ -34,8 +34,8 @@ class Run:
 Prepared: TypeAlias = tuple[LabelledData, dict[str, Any]]  # the data, and further choices of `train_classifier`
 
 
-def _sst2(data: LabelledData, run: Run) -> Prepared:
-    return data, {"pretrained_vectors": partial(vectors_from_model, _minilm())}
+def _words(data: LabelledData, run: Run) -> Prepared:
+    return data, {"pretrained_vectors": partial(vectors_from_model, _minilm()), **_words_of_minilm()}
 
 
 def _sst2_phrases(data: LabelledData, run: Run) -> Prepared:
@@ -50,10 +50,6 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
     return taught, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
 
 
-def _goemotions(data: LabelledData, run: Run) -> Prepared:
-    return data, {"pretrained_vectors": partial(vectors_from_model, _minilm()), **_words_of_minilm()}
-
-
 def _imdb(data: LabelledData, run: Run) -> Prepared:
     texts = [*unlabelled_reviews(run.folder), *data.splits["train"]["text"]]
     return data, {"pretrained_vectors": partial(vectors_from_texts, texts), "num_train_epochs": 3}
@@ -61,10 +57,10 @@ def _imdb(data: LabelledData, run: Run) -> Prepared:
 
 # The default is the best that was found for the other sets.
 BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
-    "sst2": _sst2,
+    "sst2": _words,
     "sst2-phrases": _sst2_phrases,
     "trec6": _trec6,
-    "goemotions": _goemotions,
+    "goemotions": _words,
     "imdb": _imdb,
 }
 
