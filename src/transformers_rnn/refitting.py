@@ -19,11 +19,8 @@ from .training import TrainingResult, train_classifier
 
 FIRST = "first"  # where the first run is until the second is finished
 SIZES = ("num_train_epochs", "per_device_train_batch_size")  # that a recipe chooses by the number of rows
-LEFT_OUT = (
-    "early_stopping_patience",
-    "load_best_model_at_end",
-    "processing_options",
-)  # what the first run has decided
+# What the first run has decided.
+LEFT_OUT = ("early_stopping_patience", "load_best_model_at_end", "processing_options")
 
 
 class StopAfter(TrainerCallback):
@@ -47,9 +44,10 @@ class StopAfter(TrainerCallback):
 def train_and_refit(data: LabelledData, output_dir: str | Path, **choices: Any) -> TrainingResult:
     """Train a classifier, then train it anew on the training and the validation rows together.
 
-    The first run tells after which share of the steps the model is best, fits temperature and thresholds, and gives
+    The first run tells after which share of the steps its model was kept, fits temperature and thresholds, and gives
     the validation figures; the second stops after this share. It costs twice the time, and pays where rows are few:
-    a validation set of a tenth is a tenth of all that is known. Each run goes on from its checkpoints.
+    a validation set of a tenth is a tenth of all that is known. Each run goes on from its checkpoints; killed in the
+    second, the first is done again.
 
     Args:
         data: Labelled data with a training, a validation and a test set; these are tables, not streams.
@@ -95,12 +93,13 @@ def _joined(data: LabelledData) -> LabelledData:
 
 def _settled(data: LabelledData, first: TrainingResult, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The choices of the second run: those of the first, also where these came from its recipe."""
-    recipe, config, state = recipe_for(data), first.model.config, first.trainer.state
-    best = state.global_step if state.best_global_step is None else state.best_global_step
+    recipe, config = recipe_for(data), first.model.config
+    state, arguments = first.trainer.state, first.trainer.args
+    kept = state.best_global_step if arguments.load_best_model_at_end else state.global_step
     calibration = {name: getattr(config, name) for name in ("temperature", "thresholds")}
     found = {
         **{name: getattr(config, name) for name in recipe.config},
-        **{name: getattr(first.trainer.args, name) for name in SIZES},
+        **{name: getattr(arguments, name) for name in SIZES},
         "weight_averaging": recipe.weight_averaging,
         "pretrained_vectors": None if choices.get("pretrained_model") else recipe.pretrained_vectors,
     }
@@ -110,6 +109,6 @@ def _settled(data: LabelledData, first: TrainingResult, choices: Mapping[str, An
         **given,
         **calibration,
         "processing_class": None if choices.get("pretrained_model") else first.processing_class,
-        "callbacks": [*choices.get("callbacks", ()), StopAfter(best / state.max_steps)],
+        "callbacks": [*choices.get("callbacks", ()), StopAfter((kept or state.global_step) / state.max_steps)],
         "card": {"calibration": {**calibration, "fitted_on": "validation"}, **(choices.get("card") or {})},
     }
