@@ -14,6 +14,9 @@ OPSET, IR_VERSION = 17, 9  # read by every ONNX Runtime since 1.14
 RUNTIME_DOMAIN = "com.microsoft"  # of ONNX Runtime's own operators
 _FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO", "executorch": "ExecuTorch"}  # by the extra that writes them
 _INT8 = 127  # symmetric: -128 is not used
+# Where weights meet activations of 8 bits, processors without VNNI add pairs of products in 16 bits, which 255 * 127
+# twice would overflow without a word.
+_INT7 = 63
 _INT8_STORAGE = ("int8", "int8_dynamic")
 
 
@@ -78,7 +81,7 @@ class GraphBuilder:
 
     def int8(self, name: str, value: Tensor) -> list[str]:
         """Add a weight (D, rows, columns) as ONNX Runtime reads it: (D, columns, rows), scales, zero points."""
-        numbers, scale = quantize_rows(value.detach().to("cpu", torch.float32))
+        numbers, scale = quantize_rows(value.detach().to("cpu", torch.float32), _INT7)
         scale = scale.squeeze(-1)
         zeros = self.constant(np.zeros(scale.shape), np.int8)
         return [self._keep(name, numbers.transpose(1, 2)), self._keep(f"{name}.scale", scale), zeros]
@@ -157,18 +160,18 @@ def require(module: str, extra: Literal["onnx", "openvino", "executorch"] = "onn
         ) from error
 
 
-def quantize_rows(value: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest int8 numbers from -127 to 127 of each row (..., columns), and the row's scale (..., 1).
+def quantize_rows(value: Tensor, largest: int = _INT8) -> tuple[Tensor, Tensor]:
+    """The nearest int8 numbers up to the largest of each row (..., columns), and the row's scale (..., 1).
 
     The scale is rounded to float16, half of its bytes, before the numbers are; that moves the largest number of a row
     by at most one part in 2,000. What float16 cannot hold as exactly stays float32.
     """
-    scale = value.abs().amax(dim=-1, keepdim=True) / _INT8
+    scale = value.abs().amax(dim=-1, keepdim=True) / largest
     half = torch.finfo(torch.float16)
     scale = torch.where(scale > 0, scale, 1.0)
     held = (scale >= half.smallest_normal) & (scale <= half.max)
     scale = torch.where(held, scale.half().float(), scale)
-    return (value / scale).round().clamp(-_INT8, _INT8).to(torch.int8), scale
+    return (value / scale).round().clamp(-largest, largest).to(torch.int8), scale
 
 
 def as_stored(value: Tensor, storage: Storage) -> Tensor:
