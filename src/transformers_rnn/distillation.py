@@ -63,9 +63,7 @@ def distil(
     altered = _alter(known, altered_copies, np.random.default_rng(seed)) if altered_copies else []
     rows = [*known, *further, *altered]
     labels = _answers(teacher, rows, data)
-    own = np.asarray(train.with_format("numpy")["labels"])
-    own = np.eye(len(data.label_names))[own] if data.problem_type == SINGLE else own.reshape(len(known), -1)
-    labels[: len(known)] = label_share * own + (1 - label_share) * labels[: len(known)]
+    labels[: len(known)] = label_share * label_table(train, data) + (1 - label_share) * labels[: len(known)]
     features = Features({column: train.features[column], "labels": List(Value("float32"), length=labels.shape[1])})
     table = Dataset.from_dict({column: rows, "labels": labels.astype(np.float32)}, features)
     name = Path(teacher).name if isinstance(teacher, str | Path) else getattr(teacher, "__name__", "a function")
@@ -77,6 +75,12 @@ def distil(
     report = replace(data.report, rows=sizes, decisions=(*data.report.decisions, said))
     splits = {**data.splits, "train": table if data.reads_text else table.with_format("numpy")}
     return replace(data, splits=splits, report=report)
+
+
+def label_table(split: Dataset, data: LabelledData) -> NDArray[np.float64]:
+    """The labels of a split's rows as a table (B, L), as a teacher answers."""
+    own = np.asarray(split.with_format("numpy")["labels"])
+    return np.eye(len(data.label_names))[own] if data.problem_type == SINGLE else own.reshape(len(own), -1)
 
 
 def _check(data: LabelledData, altered_copies: int, label_share: float) -> None:

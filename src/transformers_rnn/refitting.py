@@ -8,12 +8,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .distillation import label_table
 from .encoding import recipe_for
-from .label_encoding import SINGLE
 from .labelled_data import LabelledData
 from .training import TrainingResult, train_classifier
 
@@ -77,9 +76,8 @@ def train_and_refit(data: LabelledData, output_dir: str | Path, **choices: Any) 
 def _joined(data: LabelledData) -> LabelledData:
     train, validation = data.splits["train"], data.splits["validation"]
     if validation.features["labels"] != train.features["labels"]:  # those of a teacher are tables
-        own = np.asarray(validation.with_format("numpy")["labels"])
-        table = np.eye(len(data.label_names))[own] if data.problem_type == SINGLE else own.reshape(len(own), -1)
-        validation = validation.remove_columns("labels").add_column("labels", list(table)).cast(train.features)
+        table = list(label_table(validation, data))
+        validation = validation.remove_columns("labels").add_column("labels", table).cast(train.features)
     both = concatenate_datasets([train, validation])
     said = (
         f"The model was trained anew on the {len(both)} training and validation rows together, after a run without "

@@ -91,7 +91,6 @@ ROOMS = [
     "evaluation",
     "run_report",
     "training",
-    "refitting",
     "export_check",
     "onnx_builder",
     "onnx_graph",
@@ -103,6 +102,7 @@ ROOMS = [
     "executorch_export",
     "pretraining",
     "distillation",
+    "refitting",
     "registration",
     "__init__",
 ]
