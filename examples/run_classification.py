@@ -57,7 +57,6 @@ from transformers_rnn.data_source import read_source
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import LabelledData, load_labelled_data
 from transformers_rnn.pretrained_embeddings import known_words
-from transformers_rnn.refitting import train_and_refit
 from transformers_rnn.training import evaluate_classifier, train_classifier
 
 
@@ -141,7 +140,9 @@ class ModelArguments:
     weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
     gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")
-    refit: bool | None = told("Whether to train anew on the validation rows, too, once it is known when to stop.")
+    refit: bool | None = told(
+        "Whether to train anew on the validation rows, too; not given: if fewer than 50 are drawn."
+    )
     abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")
     dataset_name: str | None = told("Name of the data in the card.")
@@ -266,8 +267,7 @@ def main() -> None:
     labelled = load(data) if "data" in data else None
     if doing["do_train"]:
         model = settle(model)
-        train = train_and_refit if model.pop("refit", False) else train_classifier
-        result = train(
+        result = train_classifier(
             teach(labelled, data, model),
             directory,
             processing_options={name: model.pop(name) for name in PROCESSING if name in model},

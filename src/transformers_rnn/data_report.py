@@ -30,6 +30,7 @@ class DataReport:
         contradictions: split -> rows that repeat an input of the split under another label.
         shared: `"train & test"` -> rows of the second split whose input stands in the first.
         unchecked: what a stream hides, as sentences.
+        drawn: splits that were drawn from the training set.
     """
 
     problem_type: str
@@ -44,6 +45,7 @@ class DataReport:
     contradictions: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
     unchecked: Sequence[str] = ()
+    drawn: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report as what JSON can hold."""
@@ -72,7 +74,11 @@ class DataReport:
 
 
 def report_on(
-    parts: Mapping[str, Part], reader: TableReader, decisions: Sequence[str], left_out: Mapping[str, int]
+    parts: Mapping[str, Part],
+    reader: TableReader,
+    decisions: Sequence[str],
+    left_out: Mapping[str, int],
+    drawn: Sequence[str] = (),
 ) -> DataReport:
     """Count and measure the rows of every split."""
     encoder = reader.encoder
@@ -84,6 +90,7 @@ def report_on(
         decisions=tuple(decisions),
         rows={name: len(part.rows) for name, part in parts.items()},
         left_out=left_out,
+        drawn=tuple(drawn),
         class_counts={} if regression else {name: class_counts(part, encoder.names) for name, part in labels.items()},
         targets={name: target_statistics(part, encoder.names) for name, part in labels.items()} if regression else {},
         lengths={name: _measure(part) for name, part in parts.items()},

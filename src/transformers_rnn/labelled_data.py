@@ -157,8 +157,9 @@ def load_labelled_data(
     said = [*choice.decisions, *encoder.decisions, *said]
     loaded: Mapping[str, Split]
     if any(isinstance(split, IterableDataset) for split in splits.values()):
-        loaded, drawn = read_streams(splits, reader, plan)
-        report = DataReport(encoder.problem_type, choice.roles, (*said, *drawn), unchecked=UNCHECKED)
+        loaded, how = read_streams(splits, reader, plan)
+        drawn = tuple(plan.sizes)
+        report = DataReport(encoder.problem_type, choice.roles, (*said, *how), unchecked=UNCHECKED, drawn=drawn)
     else:
         loaded, report = _load(splits, reader, plan, said)
     return LabelledData(loaded, encoder.problem_type, encoder.names, not choice.vectors, reader.feature_size, report)
@@ -224,7 +225,7 @@ def _load(
     parts = {name: parts[name] for name in PARTS if name in parts}
     features = reader.features()
     datasets = {name: part.to_dataset(features) for name, part in parts.items()}
-    return datasets, report_on(parts, reader, said, left_out)
+    return datasets, report_on(parts, reader, said, left_out, list(plan.sizes))
 
 
 def _without_repeats(parts: Mapping[str, Part]) -> tuple[Part, int]:

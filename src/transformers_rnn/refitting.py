@@ -1,12 +1,12 @@
 """Labelled data -> a classifier trained twice: to find out when to stop, then on the validation rows, too."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from shutil import rmtree
-from typing import Any
+from shutil import copy, rmtree
+from typing import Any, Protocol, TypeVar
 
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -14,12 +14,31 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from .distillation import label_table
 from .encoding import recipe_for
 from .labelled_data import LabelledData
-from .training import TrainingResult, train_classifier
+from .recipe import FEW
 
+CURVES = "learning_curves.png"
 FIRST = "first"  # where the first run is until the second is finished
 SIZES = ("num_train_epochs", "per_device_train_batch_size")  # that a recipe chooses by the number of rows
-# What the first run has decided.
-LEFT_OUT = ("early_stopping_patience", "load_best_model_at_end", "processing_options")
+DECIDED = ("early_stopping_patience", "load_best_model_at_end")  # by the first run
+
+
+class Trained(Protocol):
+    """What a run returns, as far as the second needs it."""
+
+    @property
+    def directory(self) -> Path:
+        """Where everything was saved."""
+
+    @property
+    def model(self) -> Any:
+        """The model that was kept, calibrated."""
+
+    @property
+    def trainer(self) -> Any:
+        """The host's trainer."""
+
+
+Result = TypeVar("Result", bound=Trained)
 
 
 class StopAfter(TrainerCallback):
@@ -40,7 +59,24 @@ class StopAfter(TrainerCallback):
             control.should_training_stop = True
 
 
-def train_and_refit(data: LabelledData, output_dir: str | Path, **choices: Any) -> TrainingResult:
+def pays_to_refit(data: LabelledData, choices: Mapping[str, Any]) -> bool:
+    """Whether the recipe trains anew on the validation rows, too: where they are too few to choose an epoch by, were
+    drawn from the training set, and a test set tells how good the model is.
+
+    Args:
+        data: The splits.
+        choices: Those of [`train_classifier`]; what chooses an epoch needs the validation set.
+    """
+    validation, args = data.splits.get("validation"), choices["args"]
+    if "validation" not in data.report.drawn or "test" not in data.splits or isinstance(args, TrainingArguments):
+        return False
+    chooses = choices["early_stopping_patience"] or "load_best_model_at_end" in {**(args or {}), **choices}
+    return isinstance(validation, Dataset) and len(validation) < FEW and not chooses
+
+
+def train_and_refit(
+    train: Callable[..., Result], data: LabelledData, output_dir: Path, choices: Mapping[str, Any]
+) -> Result:
     """Train a classifier, then train it anew on the training and the validation rows together.
 
     The first run tells after which share of the steps its model was kept, fits temperature and thresholds, and gives
@@ -49,15 +85,17 @@ def train_and_refit(data: LabelledData, output_dir: str | Path, **choices: Any) 
     second, the first is done again.
 
     Args:
+        train: [`train_classifier`], once.
         data: Labelled data with a training, a validation and a test set; these are tables, not streams.
         output_dir: The directory.
-        **choices: Those of [`train_classifier`]; `args`, if given, as a mapping.
+        choices: Those of [`train_classifier`].
 
     Returns:
-        What [`train_classifier`] does; the metrics are those of the test set.
+        What it returns; the metrics are those of the test set.
 
     Raises:
-        ValueError: A split that is missing, a stream, or whatever [`train_classifier`] refuses.
+        ValueError: A split that is missing, a stream, `args` that decide everything, or whatever
+            [`train_classifier`] refuses.
     """
     missing = [name for name in ("validation", "test") if name not in data.splits]
     if missing or not all(isinstance(data.splits[name], Dataset) for name in ("train", "validation")):
@@ -65,10 +103,14 @@ def train_and_refit(data: LabelledData, output_dir: str | Path, **choices: Any) 
             f"Refitting needs tables of training, validation and test rows, got {', '.join(data.splits)}"
             f"{'' if missing else ', some of them streams'}. Load the data with validation_size= and test_size=."
         )
-    first = train_classifier(data, Path(output_dir) / FIRST, **choices)
+    if isinstance(choices["args"], TrainingArguments):
+        raise ValueError("Refitting settles some arguments, but args decides all of them. Pass args as a mapping.")
+    first = train(data, output_dir / FIRST, **choices)
     figures = json.loads((first.directory / "eval_results.json").read_text(encoding="utf-8"))
-    second = train_classifier(_joined(data), output_dir, **_settled(data, first, choices))
+    second = train(_joined(data), output_dir, **_settled(data, first, choices))
     second.trainer.save_metrics("eval", figures)
+    if (first.directory / CURVES).is_file():  # with those of the validation set, which the second run has not
+        copy(first.directory / CURVES, output_dir)
     rmtree(first.directory)
     return second
 
@@ -89,24 +131,29 @@ def _joined(data: LabelledData) -> LabelledData:
     return replace(data, splits={"train": both, "test": data.splits["test"]}, report=report)
 
 
-def _settled(data: LabelledData, first: TrainingResult, choices: Mapping[str, Any]) -> dict[str, Any]:
+def _settled(data: LabelledData, first: Trained, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The choices of the second run: those of the first, also where these came from its recipe."""
     recipe, config = recipe_for(data), first.model.config
     state, arguments = first.trainer.state, first.trainer.args
     kept = state.best_global_step if arguments.load_best_model_at_end else state.global_step
     calibration = {name: getattr(config, name) for name in ("temperature", "thresholds")}
-    found = {
+    found: dict[str, Any] = {
         **{name: getattr(config, name) for name in recipe.config},
         **{name: getattr(arguments, name) for name in SIZES},
         "weight_averaging": recipe.weight_averaging,
-        "pretrained_vectors": None if choices.get("pretrained_model") else recipe.pretrained_vectors,
+        "pretrained_vectors": None if choices["pretrained_model"] else recipe.pretrained_vectors,
     }
-    given = {name: value for name, value in choices.items() if name not in LEFT_OUT}
+    open_ones = [name for name, value in choices.items() if isinstance(value, str) and value == "recipe"]
+    given = {name: value for name, value in choices.items() if name not in (*DECIDED, *open_ones)}
+    if not (choices["pretrained_model"] or choices["processing_class"]):  # learned anew, in the same way
+        reading = recipe.tokenizer if data.reads_text else {"stride": recipe.stride, "deltas": recipe.deltas}
+        options = {**reading, "max_length": recipe.max_length, **(choices["processing_options"] or {})}
+        given["processing_options"] = options
+    share = (kept or state.global_step) / state.max_steps
     return {
         **found,
         **given,
         **calibration,
-        "processing_class": None if choices.get("pretrained_model") else first.processing_class,
-        "callbacks": [*choices.get("callbacks", ()), StopAfter((kept or state.global_step) / state.max_steps)],
-        "card": {"calibration": {**calibration, "fitted_on": "validation"}, **(choices.get("card") or {})},
+        "callbacks": [*choices["callbacks"], StopAfter(share)],
+        "card": {"calibration": {**calibration, "fitted_on": "validation"}, **(choices["card"] or {})},
     }

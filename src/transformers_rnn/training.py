@@ -36,6 +36,7 @@ from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .pretrained_trunk import settle_trunk
 from .recipe import EVALUATED_TOGETHER, Recipe
+from .refitting import pays_to_refit, train_and_refit
 from .run_choices import loss_fields, sort_choices, training_arguments
 from .run_report import draw_pictures, measure, write_card
 from .weight_averaging import WeightAveraging
@@ -80,6 +81,7 @@ def train_classifier(
     weight_averaging: float | Literal["recipe"] | None = "recipe",
     layerwise_lr_decay: float = 1.0,
     gradual_unfreezing: bool = False,
+    refit: bool | Literal["recipe"] = "recipe",
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
     card: Mapping[str, Any] | None = None,
@@ -119,6 +121,9 @@ def train_classifier(
             embedding, see [`decay_learning_rates`]; 1: the same everywhere.
         gradual_unfreezing: Whether to train the head alone in the first epoch and one layer more in each further one,
             see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
+        refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
+            temperature and thresholds; `"recipe"`: where fewer than 50 rows were drawn for validation, and a test
+            set tells how good the model is. Validation figures are those of the first run.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`; and `command`, if
@@ -131,12 +136,16 @@ def train_classifier(
         ValueError: Data, fields or arguments that do not fit; a stream without `max_steps`; checkpoints of another
             run in `output_dir`.
     """
+    asked = {name: value for name, value in locals().items() if name not in ("data", "output_dir", "refit", "choices")}
     check_layerwise_lr_decay(layerwise_lr_decay)
     if weight_averaging not in (None, "recipe"):
         WeightAveraging(weight_averaging)  # type: ignore[arg-type] # refuses what is no decay before any work
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
+    once = {**asked, **config_fields, **given, "refit": False}
+    if pays_to_refit(data, once) if refit == "recipe" else refit:
+        return train_and_refit(train_classifier, data, Path(output_dir), once)
     recipe = recipe_for(data)
     if early_stopping_patience:
         recipe = replace(recipe, arguments={**recipe.arguments, "load_best_model_at_end": True})
@@ -158,8 +167,7 @@ def train_classifier(
     processor = processing_class or learn_processor(data, recipe, processing_options)
     splits = {name: encode(split, processor) for name, split in data.splits.items()}
     width = config_fields.get("input_size")
-    vectors = make_vectors(pretrained_vectors, data, recipe, width)
-    start = settle_start(vectors, embedding_training, processor, width)
+    start = settle_start(make_vectors(pretrained_vectors, data, recipe, width), embedding_training, processor, width)
     config_fields |= start.config_fields
     config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
     config = RNNConfig(**{**recipe.config, **data.config_fields(), **input_fields(processor), **config_fields})

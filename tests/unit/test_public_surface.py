@@ -90,6 +90,8 @@ ROOMS = [
     "run_choices",
     "evaluation",
     "run_report",
+    "distillation",
+    "refitting",
     "training",
     "export_check",
     "onnx_builder",
@@ -101,8 +103,6 @@ ROOMS = [
     "torch_export",
     "executorch_export",
     "pretraining",
-    "distillation",
-    "refitting",
     "registration",
     "__init__",
 ]

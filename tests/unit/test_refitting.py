@@ -7,12 +7,11 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
-from transformers_rnn import refitting
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import load_labelled_data
-from transformers_rnn.refitting import StopAfter, train_and_refit
+from transformers_rnn.refitting import StopAfter, pays_to_refit, train_and_refit
 from transformers_rnn.training import train_classifier
 
 TEXTS = [f"{word} film number {number}" for number in range(30) for word in ("good", "bad")]
@@ -24,6 +23,7 @@ SETS = {
     "series": {"series": SERIES, "label": ["yes", "no"] * 30},
 }
 TINY = {"hidden_size": 4, "num_train_epochs": 3, "disable_tqdm": True, "log_level": "error", "learning_rate": 0.01}
+ONCE = {"refit": False}
 
 
 def load(kind="texts", **options):
@@ -33,8 +33,8 @@ def load(kind="texts", **options):
 @pytest.mark.parametrize("kind", SETS)
 def test_the_second_run_knows_all_rows_and_keeps_the_calibration(kind, tmp_path):
     data = load(kind)
-    result = train_and_refit(data, tmp_path / "both", **TINY)
-    first = train_classifier(data, tmp_path / "one", **TINY)
+    result = train_classifier(data, tmp_path / "both", refit=True, **TINY)
+    first = train_classifier(data, tmp_path / "one", **ONCE, **TINY)
     rows = {name: len(split) for name, split in data.splits.items()}
     both = rows["train"] + rows["validation"]
     assert len(result.trainer.train_dataset) == both > rows["train"] == len(first.trainer.train_dataset)
@@ -60,7 +60,7 @@ def test_the_answers_of_a_teacher_stand_beside_the_labels_of_validation_rows(kin
     data = load(kind)
     width = len(data.label_names)
     taught = distil(data, lambda rows: np.full((len(rows), width), 1 / width), label_share=0)
-    result = train_and_refit(taught, tmp_path, **TINY)
+    result = train_classifier(taught, tmp_path, refit=True, **TINY)
     labels = np.stack(result.trainer.train_dataset.with_format("numpy")["labels"]).reshape(-1, width)
     train = len(data.splits["train"])
     np.testing.assert_allclose(labels[:train], 1 / width)
@@ -70,13 +70,13 @@ def test_the_answers_of_a_teacher_stand_beside_the_labels_of_validation_rows(kin
 
 
 def test_the_same_rows_and_choices_give_the_same_model(tmp_path):
-    one, other = (train_and_refit(load(), tmp_path / name, **TINY) for name in ("a", "b"))
+    one, other = (train_classifier(load(), tmp_path / name, refit=True, **TINY) for name in ("a", "b"))
     for weight, same in zip(one.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(weight, same, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("chooses", [True, False])  # few validation rows choose nothing: the end of the run is kept
-def test_it_stops_where_the_model_of_the_first_run_was_kept(chooses, tmp_path, monkeypatch):
+def test_it_stops_where_the_model_of_the_first_run_was_kept(chooses, tmp_path):
     data = load(validation_size=0.4, test_size=0.1)
     stopped = []
 
@@ -88,8 +88,9 @@ def test_it_stops_where_the_model_of_the_first_run_was_kept(chooses, tmp_path, m
             result.trainer.args.load_best_model_at_end = chooses
         return result
 
-    monkeypatch.setattr(refitting, "train_classifier", train)
-    train_and_refit(data, tmp_path, **TINY)
+    left_open = {"pretrained_model": None, "processing_class": None, "processing_options": None}
+    left_open |= {"callbacks": (), "card": None, "args": None, "refit": False}
+    train_and_refit(train, data, tmp_path, {**left_open, **TINY})
     (whole, steps), (part, further) = stopped
     assert whole == steps
     assert further > steps, "more rows, more steps"
@@ -104,10 +105,80 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
             rates.setdefault(share, []).append(optimizer.param_groups[0]["lr"])
 
     for share in (1.0, 0.5):
-        stop = {"callbacks": [Rates(), StopAfter(share)], "early_stopping_patience": 0}
+        stop = {"callbacks": [Rates(), StopAfter(share)], "early_stopping_patience": 0, **ONCE}
         train_classifier(load(), tmp_path / str(share), **stop, **TINY)
     assert len(rates[0.5]) == ceil(len(rates[1.0]) / 2)
     assert rates[0.5] == rates[1.0][: len(rates[0.5])]
+
+
+@pytest.mark.parametrize(
+    ("options", "choices", "pays"),
+    [
+        ({}, {}, True),
+        ({}, {"args": {"learning_rate": 0.1}}, True),
+        ({"validation_size": 50}, {}, False),
+        ({"validation_size": 49}, {}, True),
+        ({"validation_size": None}, {}, False),
+        ({"test_size": None}, {}, False),
+        ({}, {"early_stopping_patience": 2}, False),
+        ({}, {"args": TrainingArguments("unused")}, False),
+        ({}, {"args": {"load_best_model_at_end": True}}, False),
+        ({}, {"load_best_model_at_end": True}, False),
+    ],
+)
+def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
+    table = {name: column * 2 for name, column in SETS["texts"].items()}
+    data = load_labelled_data(table, **{"validation_size": 10, "test_size": 10, **options})
+    assert pays_to_refit(data, {"args": None, "early_stopping_patience": None, **choices}) is pays
+
+
+def test_a_validation_set_that_came_is_not_trained_on():
+    parts = load()
+    source = {name: split.to_dict() for name, split in parts.splits.items()}
+    data = load_labelled_data(source)
+    assert len(data.splits["validation"]) == len(parts.splits["validation"])
+    assert not pays_to_refit(data, {"args": None, "early_stopping_patience": None})
+
+
+def test_nothing_chosen_is_the_recipe_and_false_is_one_run(tmp_path):
+    data = load()
+    rows = {name: len(split) for name, split in data.splits.items()}
+    anew, once = (train_classifier(data, tmp_path / name, **each, **TINY) for name, each in (("a", {}), ("b", ONCE)))
+    assert len(anew.trainer.train_dataset) == rows["train"] + rows["validation"]
+    assert len(once.trainer.train_dataset) == rows["train"]
+    words = {word for text in data.splits["validation"]["text"] for word in text.split()}
+    known = set(anew.processing_class.get_vocab())
+    assert words <= known, "the vocabulary is that of all rows"
+    curves = [(tmp_path / name / "learning_curves.png").read_bytes() for name in ("a", "b")]
+    assert curves[0] == curves[1], "of the run that was validated"
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_killed_in_either_run_it_ends_with_the_same_weights(run, tmp_path):
+    class Kill(TrainerCallback):
+        begun = 0
+
+        def on_train_begin(self, *args, **kwargs):
+            self.begun += 1
+
+        def on_epoch_end(self, args, state, control, **kwargs):
+            if self.begun == run and state.epoch >= 2:
+                raise KeyboardInterrupt
+
+    whole = train_classifier(load(), tmp_path / "whole", **TINY)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(load(), tmp_path / "killed", callbacks=[Kill()], **TINY)
+    again = train_classifier(load(), tmp_path / "killed", **TINY)
+    for weight, same in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(weight, same, rtol=0, atol=0)
+    assert again.metrics == whole.metrics
+
+
+def test_arguments_that_decide_everything_are_refused(tmp_path):
+    message = "Refitting settles some arguments, but args decides all of them. Pass args as a mapping."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        train_classifier(load(), tmp_path / "model", args=TrainingArguments(str(tmp_path)), refit=True)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +190,7 @@ def test_a_missing_split_is_refused(options, came, tmp_path):
         "validation_size= and test_size=."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        train_and_refit(load(**options), tmp_path / "model", **TINY)
+        train_classifier(load(**options), tmp_path / "model", refit=True, **TINY)
     assert not (tmp_path / "model").exists()
 
 
@@ -128,4 +199,6 @@ def test_a_stream_is_refused(tmp_path):
     source = {name: table.to_iterable_dataset() for name in ("train", "validation", "test")}
     message = "got train, validation, test, some of them streams. Load the data with validation_size= and test_size=."
     with pytest.raises(ValueError, match=re.escape(message)):
-        train_and_refit(load_labelled_data(source, label_names=["no", "yes"]), tmp_path, **TINY)
+        train_classifier(
+            load_labelled_data(source, label_names=["no", "yes"]), tmp_path, refit=True, max_steps=2, **TINY
+        )

@@ -26,6 +26,7 @@ from transformers_rnn.training import evaluate_classifier, train_classifier
 SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 TINY = {
     "hidden_size": 4, "num_train_epochs": 2, "learning_rate": 0.01, "disable_tqdm": True, "log_level": "error",
+    "refit": False,
 }  # fmt: skip
 
 
