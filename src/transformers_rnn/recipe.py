@@ -16,8 +16,8 @@ STEPS_PER_LABEL = 60
 MOST_EPOCHS = 100
 STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
 WIDEST = 512  # numbers that are joined to one step, unless a step has more; or their changes added
-FEW = 50  # validation rows; fewer cannot tell epochs apart, and the end of the run is kept
-COARSE = 200  # validation rows; with fewer, shares of right answers have too many ties to choose an epoch by
+FEW = 200  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
+FEW_TEXTS = 2_000  # training rows
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def choose_recipe(
 
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
-    neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown.
+    neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown, and
+    the mean of the states alone.
     Vectors are read with their changes from step to step, and of a long series some steps as one. AdamW with a short
     warm-up and a linear decay, and the average of the weights on the way; more passes over less data, stopped early
     where the validation set is large enough to tell.
@@ -88,7 +89,7 @@ def choose_recipe(
         fewest = 15 if chosen["tokenizer"]["level"] == "char" else _fewest_epochs(problem_type)
     steps = max(STEPS, STEPS_PER_LABEL * num_labels)
     epochs = min(MOST_EPOCHS, max(fewest, ceil(steps / ceil(rows / batch_size))))
-    chosen["config"] |= {"bidirectional": True, "pooling": "concat", "classifier_dropout": 0.5}
+    chosen["config"] = {"bidirectional": True, "pooling": "concat", "classifier_dropout": 0.5, **chosen["config"]}
     arguments = {
         "learning_rate": 2e-3,
         "lr_scheduler_type": "linear",
@@ -110,7 +111,7 @@ def choose_recipe(
 
 
 def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, Any]:
-    width = 64 if rows < 2_000 else 128 if rows < 100_000 else 256
+    width = 64 if rows < FEW_TEXTS else 128 if rows < 100_000 else 256
     config: dict[str, Any] = {"cell_type": "lstm", "hidden_size": width, "embedding_dropout": 0.5, "input_size": width}
     tokenizer, vectors, words = _choose_tokenizer(texts, rows), None, _mean_words(texts)
     if tokenizer["level"] == "char":
@@ -120,8 +121,9 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
         vectors = "texts"
         if words >= LONG_TEXT:
             config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
-    elif rows < 2_000:  # many words of new texts are unknown, and each known one has to tell much
-        config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
+    elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
+        config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2, "pooling": "mean"}
+        tokenizer |= {"min_frequency": 1}
     return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "pretrained_vectors": vectors}
 
 
@@ -144,7 +146,7 @@ def _judged_by(problem_type: str, num_validation: int) -> dict[str, Any]:
     For several labels this is the mean average precision: it needs no thresholds, which are fitted after training.
     """
     figure = {"single_label_classification": "macro_f1", "multi_label_classification": "mean_average_precision"}
-    if problem_type in figure and num_validation >= COARSE:
+    if problem_type in figure and num_validation >= FEW:
         return {"metric_for_best_model": figure[problem_type], "greater_is_better": True}
     return {"metric_for_best_model": "loss", "greater_is_better": False}
 
@@ -157,7 +159,7 @@ def _choose_tokenizer(texts: Sequence[str], rows: int) -> dict[str, Any]:
     short = np.mean([len(text) <= 2 and sum(map(len, text)) <= 40 for text in words])
     if short >= 0.9 or letters / count > 15:
         return {"level": "char", "lowercase": False, "min_frequency": 1, "vocab_size": 5_000}
-    # A word must come twice, so that [UNK] is met in training as well; a few texts have no word to lose.
+    # A word must come twice, so that [UNK] is met in training as well; few texts have no word to lose.
     return {"level": "word", "lowercase": True, "min_frequency": 2 if rows >= 200 else 1, "vocab_size": 30_000}
 
 

@@ -116,8 +116,8 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
     [
         ({}, {}, True),
         ({}, {"args": {"learning_rate": 0.1}}, True),
-        ({"validation_size": 50}, {}, False),
-        ({"validation_size": 49}, {}, True),
+        ({"validation_size": 200}, {}, False),
+        ({"validation_size": 199}, {}, True),
         ({"validation_size": None}, {}, False),
         ({"test_size": None}, {}, False),
         ({}, {"early_stopping_patience": 2}, False),
@@ -127,7 +127,7 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
     ],
 )
 def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
-    table = {name: column * 2 for name, column in SETS["texts"].items()}
+    table = {name: column * 7 for name, column in SETS["texts"].items()}
     data = load_labelled_data(table, **{"validation_size": 10, "test_size": 10, **options})
     assert pays_to_refit(data, {"args": None, "early_stopping_patience": None, **choices}) is pays
 

@@ -447,7 +447,9 @@ def test_recipes_follow_the_data():
     assert (words.arguments["num_train_epochs"], fine.arguments["num_train_epochs"]) == (8, 20)
     few = choose_recipe(36, 4, SINGLE, texts=["some words that make a text"])
     assert few.tokenizer["min_frequency"] == 1
-    assert (few.config["token_dropout"], few.config["input_size"]) == (0.2, 256)
+    assert (few.config["token_dropout"], few.config["input_size"], few.config["pooling"]) == (0.2, 256, "mean")
+    assert choose_recipe(1_999, 199, SINGLE, texts=["some words that make a text"]).tokenizer["min_frequency"] == 1
+    assert words.config["pooling"] == "concat"
     pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
     assert (pages["cell_type"], pages["variational_dropout"], pages["vocabulary_dropout"]) == ("gru", True, 0.3)
     letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60)]
