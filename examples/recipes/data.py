@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -181,6 +182,24 @@ def small_series(name: str, folder: Path) -> DataSet:
     return _archive(folder, name, _card(name, name))
 
 
+def few_texts(read: Callable[[Path], DataSet], count: int, folder: Path) -> DataSet:
+    """So many training rows of a set of texts, always the same, and its test set, or else all other rows as one."""
+    data = read(folder)
+    rows = data.source["train"]
+    order = random.Random(0).sample(range(len(rows["label"])), len(rows["label"]))
+    parts = order[:count], order[count:]
+    few, others = ({name: [column[row] for row in part] for name, column in rows.items()} for part in parts)
+    options = {name: value for name, value in data.options.items() if name != "test_size"}
+    return DataSet({"train": few, "test": data.source.get("test", others)}, data.figure, data.card, options)
+
+
+FEW_TEXTS = {
+    "trec6-300": partial(few_texts, trec6, 300),
+    "sst2-1000": partial(few_texts, sst2, 1_000),
+    "sms-spam-200": partial(few_texts, sms_spam, 200),
+    "vader-movie-300": partial(few_texts, vader_movie, 300),
+}
+
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "sst2": sst2,
@@ -197,6 +216,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "japanese-vowels": japanese_vowels,
     "basic-motions": basic_motions,
     "spoken-digits": spoken_digits,
+    **FEW_TEXTS,
     **{name: partial(small_series, stored) for name, stored in SMALL_SERIES.items()},
     **{f"spoken-digits-without-{speaker}": partial(spoken_digits_without, speaker) for speaker in SPEAKERS},
 }
