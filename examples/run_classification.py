@@ -141,7 +141,7 @@ class ModelArguments:
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
     gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")
     refit: bool | None = told(
-        "Whether to train anew on the validation rows, too; not given: if fewer than 200 are drawn."
+        "Whether to train anew on the validation rows, too; not given: if fewer than 250 are drawn."
     )
     abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")

@@ -16,7 +16,7 @@ STEPS_PER_LABEL = 60
 MOST_EPOCHS = 100
 STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
 WIDEST = 512  # numbers that are joined to one step, unless a step has more; or their changes added
-FEW = 200  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
+FEW = 250  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
 FEW_TEXTS = 2_000  # training rows
 
 

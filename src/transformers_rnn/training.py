@@ -108,7 +108,7 @@ def train_classifier(
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
         early_stopping_patience: Evaluations without improvement until training stops; `None`: the recipe's, 0: never.
-            With fewer than 200 validation rows the recipe neither stops early nor goes back to the best epoch.
+            With fewer than 250 validation rows the recipe neither stops early nor goes back to the best epoch.
         pretrained_model: Directory of a model whose embedding and layers the classifier starts from, with its
             tokenizer or feature extractor: what [`pretrain`] saved, or any other saved model of this package.
         pretrained_vectors: What the embedding starts from: `"texts"`, the neighbourhoods of the training texts (see
@@ -122,7 +122,7 @@ def train_classifier(
         gradual_unfreezing: Whether to train the head alone in the first epoch and one layer more in each further one,
             see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
         refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
-            temperature and thresholds; `"recipe"`: where fewer than 200 rows were drawn for validation, and a test
+            temperature and thresholds; `"recipe"`: where fewer than 250 rows were drawn for validation, and a test
             set tells how good the model is. Validation figures are those of the first run.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.

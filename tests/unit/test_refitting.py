@@ -116,8 +116,8 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
     [
         ({}, {}, True),
         ({}, {"args": {"learning_rate": 0.1}}, True),
-        ({"validation_size": 200}, {}, False),
-        ({"validation_size": 199}, {}, True),
+        ({"validation_size": 250}, {}, False),
+        ({"validation_size": 249}, {}, True),
         ({"validation_size": None}, {}, False),
         ({"test_size": None}, {}, False),
         ({}, {"early_stopping_patience": 2}, False),
