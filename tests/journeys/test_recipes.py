@@ -76,3 +76,21 @@ def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, b
     source = "neighbours in the texts" if name == "imdb" else "minilm" if name == "trec6" else "bert"
     assert source in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert set(result.metrics) >= {"macro_f1"}
+
+
+@pytest.mark.parametrize("has_test", [True, False])
+def test_few_texts_are_the_same_rows_and_the_test_set_holds_none_of_them(has_test, tmp_path, recipes):
+    from data import DataSet, few_texts
+
+    train = {"text": TEXTS, "label": LABELS}
+    source = {"train": train, **({"test": {"text": ["another"], "label": ["positive"]}} if has_test else {})}
+    options = {"drop_duplicates": True, **({} if has_test else {"test_size": 0.2})}
+    data = DataSet(source, "accuracy", {}, options)
+    few, again = (few_texts(lambda folder: data, 20, tmp_path) for _ in range(2))
+    assert few == again
+    rows = dict(zip(TEXTS, LABELS, strict=True))
+    assert len(few.source["train"]["text"]) == 20
+    assert all(rows[text] == label for text, label in zip(*few.source["train"].values(), strict=True))
+    others = ["another"] if has_test else set(TEXTS) - set(few.source["train"]["text"])
+    assert sorted(few.source["test"]["text"]) == sorted(others)
+    assert few.options == {"drop_duplicates": True}
