@@ -61,7 +61,7 @@ def fit_early_answers(
 
     Args:
         directory: Where the classifier was saved, as by [`train_classifier`].
-        data: The [`LabelledData`] of the training (`train_classifier(...).data`), or what [`load_labelled_data`] makes
+        data: The [`LabelledData`] of the training (`train_classifier(..., refit=False).data`), or what [`load_labelled_data`] makes
             the same splits of; the validation set chooses, the test set shows.
         waiting_cost: See [`fit_stopping_policy`].
         batch_size: B, while the model reads.
@@ -84,7 +84,7 @@ def fit_early_answers(
     if list(data.label_names) != names or "validation" not in data.splits:
         raise ValueError(
             f"There must be a split 'validation' with the labels of the model, {names}, got the splits "
-            f"{', '.join(data.splits)} with {list(data.label_names)}. Pass train_classifier(...).data."
+            f"{', '.join(data.splits)} with {list(data.label_names)}. Pass train_classifier(..., refit=False).data."
         )
     kind = AutoTokenizer if data.reads_text else SequenceVectorFeatureExtractor
     processor = kind.from_pretrained(directory)

@@ -65,13 +65,15 @@ def pays_to_refit(data: LabelledData, choices: Mapping[str, Any]) -> bool:
 
     Args:
         data: The splits.
-        choices: Those of [`train_classifier`]; what chooses an epoch needs the validation set.
+        choices: Those of [`train_classifier`]; what chooses an epoch, or is trained for early answers, whose policy is
+            fitted after training, needs the validation set.
     """
     validation, args = data.splits.get("validation"), choices["args"]
     if "validation" not in data.report.drawn or "test" not in data.splits or isinstance(args, TrainingArguments):
         return False
-    chooses = choices["early_stopping_patience"] or "load_best_model_at_end" in {**(args or {}), **choices}
-    return isinstance(validation, Dataset) and len(validation) < FEW and not chooses
+    needs = choices["early_stopping_patience"] or choices.get("prefix_loss_weight")
+    needs = needs or "load_best_model_at_end" in {**(args or {}), **choices}
+    return isinstance(validation, Dataset) and len(validation) < FEW and not needs
 
 
 def train_and_refit(

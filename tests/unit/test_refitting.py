@@ -124,6 +124,8 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
         ({}, {"args": TrainingArguments("unused")}, False),
         ({}, {"args": {"load_best_model_at_end": True}}, False),
         ({}, {"load_best_model_at_end": True}, False),
+        ({}, {"prefix_loss_weight": 0.5}, False),
+        ({}, {"prefix_loss_weight": 0.0}, True),
     ],
 )
 def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
