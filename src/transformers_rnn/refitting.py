@@ -127,9 +127,7 @@ def _joined(data: LabelledData) -> LabelledData:
         f"The model was trained anew on the {len(both)} training and validation rows together, after a run without "
         "the latter had told when to stop and fitted the calibration; validation figures are of that run."
     )
-    rows = {**data.report.rows, "train": len(both)}
-    rows.pop("validation")
-    report = replace(data.report, rows=rows, decisions=(*data.report.decisions, said))
+    report = replace(data.report, decisions=(*data.report.decisions, said))  # else as the data was loaded
     return replace(data, splits={"train": both, "test": data.splits["test"]}, report=report)
 
 

@@ -276,12 +276,16 @@ def _finish(
         measured = measure(config, answers)
         prefix = "eval" if name == "validation" else name
         trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
-    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": data.report.rows.get("train")})
+    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": _count(splits["train"])})
     trainer.save_model()
     trainer.save_state()
     pictures = draw_pictures(directory, config, answers, trainer.state)
     write_card(trainer, data, answers, measured, seconds, pictures, described, card)
     return measured
+
+
+def _count(split: Any) -> int | None:
+    return len(split) if isinstance(split, Dataset) else None
 
 
 def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:

@@ -38,7 +38,8 @@ def test_the_second_run_knows_all_rows_and_keeps_the_calibration(kind, tmp_path)
     rows = {name: len(split) for name, split in data.splits.items()}
     both = rows["train"] + rows["validation"]
     assert len(result.trainer.train_dataset) == both > rows["train"] == len(first.trainer.train_dataset)
-    assert result.data.report.rows == {"train": both, "test": rows["test"]}
+    assert result.data.report.rows == rows, "as it was loaded"
+    assert json.loads((tmp_path / "both" / "train_results.json").read_text())["train_samples"] == both
     assert not (tmp_path / "both" / "first").exists()
     config, before = result.model.config, first.model.config
     assert (config.temperature, config.thresholds) == (before.temperature, before.thresholds)
