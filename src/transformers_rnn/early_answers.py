@@ -61,8 +61,8 @@ def fit_early_answers(
 
     Args:
         directory: Where the classifier was saved, as by [`train_classifier`].
-        data: The [`LabelledData`] of the training (`train_classifier(..., refit=False).data`), or what [`load_labelled_data`] makes
-            the same splits of; the validation set chooses, the test set shows.
+        data: The [`LabelledData`] of the training (`train_classifier(..., refit=False).data`), or what
+            [`load_labelled_data`] makes the same splits of; the validation set chooses, the test set shows.
         waiting_cost: See [`fit_stopping_policy`].
         batch_size: B, while the model reads.
         **options: Those of [`load_labelled_data`].
