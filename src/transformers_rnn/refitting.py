@@ -59,15 +59,25 @@ class StopAfter(TrainerCallback):
             control.should_training_stop = True
 
 
-def pays_to_refit(data: LabelledData, choices: Mapping[str, Any]) -> bool:
-    """Whether the recipe trains anew on the validation rows, too: where they are too few to choose an epoch by, were
-    drawn from the training set, and a test set tells how good the model is.
+def settle_refit(given: Any, data: LabelledData, choices: Mapping[str, Any]) -> bool:
+    """Whether to train anew on the validation rows, too.
+
+    The recipe does where they are too few to choose an epoch by, were drawn from the training set, and a test set
+    tells how good the model is.
 
     Args:
+        given: As [`train_classifier`] was given it.
         data: The splits.
         choices: Those of [`train_classifier`]; what chooses an epoch, or is trained for early answers, whose policy is
             fitted after training, needs the validation set.
+
+    Raises:
+        ValueError: Neither a truth value nor `"recipe"`.
     """
+    if isinstance(given, bool):
+        return given
+    if given != "recipe":
+        raise ValueError(f"refit must be True, False or 'recipe', got {given!r}.")
     validation, args = data.splits.get("validation"), choices["args"]
     if "validation" not in data.report.drawn or "test" not in data.splits or isinstance(args, TrainingArguments):
         return False

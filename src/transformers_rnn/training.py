@@ -36,7 +36,7 @@ from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .pretrained_trunk import settle_trunk
 from .recipe import EVALUATED_TOGETHER, Recipe
-from .refitting import pays_to_refit, train_and_refit
+from .refitting import settle_refit, train_and_refit
 from .run_choices import loss_fields, sort_choices, training_arguments
 from .run_report import draw_pictures, measure, write_card
 from .weight_averaging import WeightAveraging
@@ -144,7 +144,7 @@ def train_classifier(
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
     once = {**asked, **config_fields, **given, "refit": False}
-    if pays_to_refit(data, once) if refit == "recipe" else refit:
+    if settle_refit(refit, data, once):
         return train_and_refit(train_classifier, data, Path(output_dir), once)
     recipe = recipe_for(data)
     if early_stopping_patience:

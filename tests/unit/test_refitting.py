@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import load_labelled_data
-from transformers_rnn.refitting import StopAfter, pays_to_refit, train_and_refit
+from transformers_rnn.refitting import StopAfter, settle_refit, train_and_refit
 from transformers_rnn.training import train_classifier
 
 TEXTS = [f"{word} film number {number}" for number in range(30) for word in ("good", "bad")]
@@ -132,7 +132,7 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
 def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
     table = {name: column * 7 for name, column in SETS["texts"].items()}
     data = load_labelled_data(table, **{"validation_size": 10, "test_size": 10, **options})
-    assert pays_to_refit(data, {"args": None, "early_stopping_patience": None, **choices}) is pays
+    assert settle_refit("recipe", data, {"args": None, "early_stopping_patience": None, **choices}) is pays
 
 
 def test_a_validation_set_that_came_is_not_trained_on():
@@ -140,7 +140,7 @@ def test_a_validation_set_that_came_is_not_trained_on():
     source = {name: split.to_dict() for name, split in parts.splits.items()}
     data = load_labelled_data(source)
     assert len(data.splits["validation"]) == len(parts.splits["validation"])
-    assert not pays_to_refit(data, {"args": None, "early_stopping_patience": None})
+    assert not settle_refit("recipe", data, {"args": None, "early_stopping_patience": None})
 
 
 def test_nothing_chosen_is_the_recipe_and_false_is_one_run(tmp_path):
@@ -175,6 +175,12 @@ def test_killed_in_either_run_it_ends_with_the_same_weights(run, tmp_path):
     for weight, same in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         torch.testing.assert_close(weight, same, rtol=0, atol=0)
     assert again.metrics == whole.metrics
+
+
+def test_what_is_no_choice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^refit must be True, False or 'recipe', got 'yes'\.$"):
+        train_classifier(load(), tmp_path / "model", refit="yes", **TINY)
+    assert not (tmp_path / "model").exists()
 
 
 def test_arguments_that_decide_everything_are_refused(tmp_path):
