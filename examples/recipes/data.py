@@ -193,13 +193,6 @@ def few_texts(read: Callable[[Path], DataSet], count: int, folder: Path) -> Data
     return DataSet({"train": few, "test": data.source.get("test", others)}, data.figure, data.card, options)
 
 
-FEW_TEXTS = {
-    "trec6-300": partial(few_texts, trec6, 300),
-    "sst2-1000": partial(few_texts, sst2, 1_000),
-    "sms-spam-200": partial(few_texts, sms_spam, 200),
-    "vader-movie-300": partial(few_texts, vader_movie, 300),
-}
-
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "sst2": sst2,
@@ -216,7 +209,10 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "japanese-vowels": japanese_vowels,
     "basic-motions": basic_motions,
     "spoken-digits": spoken_digits,
-    **FEW_TEXTS,
+    "trec6-300": partial(few_texts, trec6, 300),
+    "sst2-1000": partial(few_texts, sst2, 1_000),
+    "sms-spam-200": partial(few_texts, sms_spam, 200),
+    "vader-movie-300": partial(few_texts, vader_movie, 300),
     **{name: partial(small_series, stored) for name, stored in SMALL_SERIES.items()},
     **{f"spoken-digits-without-{speaker}": partial(spoken_digits_without, speaker) for speaker in SPEAKERS},
 }

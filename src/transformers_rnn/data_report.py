@@ -78,7 +78,7 @@ def report_on(
     reader: TableReader,
     decisions: Sequence[str],
     left_out: Mapping[str, int],
-    drawn: Sequence[str] = (),
+    drawn: Sequence[str],
 ) -> DataReport:
     """Count and measure the rows of every split."""
     encoder = reader.encoder

@@ -24,14 +24,25 @@ def recipe_for(data: LabelledData) -> Recipe:
     train, validation = data.splits["train"], data.splits.get("validation")
     seen = list(islice(iter(train), SAMPLE))
     return choose_recipe(
-        len(train) if isinstance(train, Dataset) else None,
-        len(validation) if isinstance(validation, Dataset) else None,
+        count_rows(train),
+        count_rows(validation),
         data.problem_type,
         texts=[row["text"] for row in seen] if data.reads_text else None,
         lengths=[] if data.reads_text else [len(row["input_features"]) for row in seen],
         feature_size=data.feature_size or 1,
         num_labels=len(data.label_names),
     )
+
+
+def count_rows(split: Split | None) -> int | None:
+    """How many rows a split has; `None` for a stream, or where there is no split."""
+    return len(split) if isinstance(split, Dataset) else None
+
+
+def reading_options(recipe: Recipe, reads_text: bool) -> dict[str, Any]:
+    """What a recipe tells the tokenizer or the feature extractor."""
+    own = recipe.tokenizer if reads_text else {"stride": recipe.stride, "deltas": recipe.deltas}
+    return {"max_length": recipe.max_length, **own}
 
 
 def learn_processor(data: LabelledData, recipe: Recipe, options: Mapping[str, Any] | None = None) -> Any:
@@ -58,11 +69,10 @@ def learn_from(
         recipe: Its choices.
         options: As above.
     """
-    choices: dict[str, Any] = {"max_length": recipe.max_length}
+    choices = reading_options(recipe, feature_size is None)
     if feature_size is None:
-        return train_tokenizer(rows, **{**choices, **recipe.tokenizer, **(options or {})})
-    choices |= {"feature_size": feature_size, "stride": recipe.stride, "deltas": recipe.deltas}
-    return SequenceVectorFeatureExtractor(**{**choices, **(options or {})}).fit(rows)
+        return train_tokenizer(rows, **{**choices, **(options or {})})
+    return SequenceVectorFeatureExtractor(**{"feature_size": feature_size, **choices, **(options or {})}).fit(rows)
 
 
 def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:

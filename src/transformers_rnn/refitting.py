@@ -12,7 +12,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .distillation import label_table
-from .encoding import recipe_for
+from .encoding import reading_options, recipe_for
 from .labelled_data import LabelledData
 from .recipe import FEW
 
@@ -156,9 +156,8 @@ def _settled(data: LabelledData, first: Trained, choices: Mapping[str, Any]) -> 
     open_ones = [name for name, value in choices.items() if isinstance(value, str) and value == "recipe"]
     given = {name: value for name, value in choices.items() if name not in (*DECIDED, *open_ones)}
     if not (choices["pretrained_model"] or choices["processing_class"]):  # learned anew, in the same way
-        reading = recipe.tokenizer if data.reads_text else {"stride": recipe.stride, "deltas": recipe.deltas}
-        options = {**reading, "max_length": recipe.max_length, **(choices["processing_options"] or {})}
-        given["processing_options"] = options
+        options = choices["processing_options"] or {}
+        given["processing_options"] = {**reading_options(recipe, data.reads_text), **options}
     share = (kept or state.global_step) / state.max_steps
     return {
         **found,

@@ -27,7 +27,7 @@ from .checkpoints import (
 )
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining, settle_start
-from .encoding import encode, input_fields, learn_processor, make_vectors, recipe_for
+from .encoding import count_rows, encode, input_fields, learn_processor, make_vectors, recipe_for
 from .evaluation import LengthOrderedTrainer, answer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
@@ -276,16 +276,12 @@ def _finish(
         measured = measure(config, answers)
         prefix = "eval" if name == "validation" else name
         trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
-    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": _count(splits["train"])})
+    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": count_rows(splits["train"])})
     trainer.save_model()
     trainer.save_state()
     pictures = draw_pictures(directory, config, answers, trainer.state)
     write_card(trainer, data, answers, measured, seconds, pictures, described, card)
     return measured
-
-
-def _count(split: Any) -> int | None:
-    return len(split) if isinstance(split, Dataset) else None
 
 
 def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
