@@ -89,8 +89,8 @@ def pretrain(
             run in `output_dir`.
     """
     _, config_fields, given = sort_choices(choices, True, caller="pretrain")
-    seed = {**(args or {}), **given}.get("seed", 42)
-    rows = load_sequences(data, column, validation_size, seed)
+    given = {**(args or {}), **given}
+    rows = load_sequences(data, column, validation_size, given.get("seed", 42))
     recipe = _recipe_for(rows)
     processor = processing_class or learn_from(rows["train"], _feature_size(rows["train"]), recipe, processing_options)
     splits = {name: _pieces(part, processor) for name, part in rows.items()}
@@ -98,7 +98,7 @@ def pretrain(
         raise ValueError("No training sequence has two steps, so there is nothing to predict. Give longer ones.")
     splits = {name: split for name, split in splits.items() if len(split)}
     schedule = _schedule(recipe, len(splits["train"]), given)
-    arguments = training_arguments(schedule, args, given, output_dir, "validation" in splits)
+    arguments = training_arguments(schedule, None, given, output_dir, "validation" in splits)
     config = RNNConfig(**{**recipe.config, **input_fields(processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForPreTraining(config)
@@ -115,7 +115,7 @@ def pretrain(
     trainer.save_metrics("train", {"train_runtime": seconds_of(trainer), "train_samples": len(splits["train"])})
     trainer.save_model()
     trainer.save_state()
-    if "save_total_limit" not in {**(args or {}), **given}:
+    if "save_total_limit" not in given:
         remove_checkpoints(Path(output_dir))
     return PretrainingResult(Path(output_dir), model.eval(), processor, metrics, trainer)
 

@@ -1,8 +1,9 @@
 """What a caller chose -> options of the data, fields of the config, arguments of the trainer; weights of the loss."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,11 +11,52 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from .configuration_rnn import RNNConfig
+from .embedding_training import EmbeddingTraining
 from .labelled_data import LabelledData, load_labelled_data
+from .layerwise_training import check_layerwise_lr_decay
 from .recipe import Recipe, settle_strategies
+from .weight_averaging import WeightAveraging
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller of [`train_classifier`] chose for a run, by the names it has there.
+
+    Args:
+        args: A whole `TrainingArguments`, or `None`.
+        arguments: Arguments of the host's `TrainingArguments` that were chosen one by one.
+        config_fields: Fields of [`RNNConfig`].
+
+    Raises:
+        ValueError: `layerwise_lr_decay` or `weight_averaging` that is none.
+    """
+
+    args: TrainingArguments | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    config_fields: Mapping[str, Any] = field(default_factory=dict)
+    processing_class: Any = None
+    processing_options: Mapping[str, Any] | None = None
+    class_weights: str | Sequence[float] | None = None
+    pos_weight: str | Sequence[float] | None = None
+    early_stopping_patience: int | None = None
+    pretrained_model: str | Path | None = None
+    pretrained_vectors: Any = "recipe"
+    embedding_training: EmbeddingTraining = "tuned"
+    weight_averaging: Any = "recipe"
+    layerwise_lr_decay: float = 1.0
+    gradual_unfreezing: bool = False
+    callbacks: Sequence[TrainerCallback] = ()
+    resume: bool = True
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse before any work what could be told from the choices alone."""
+        check_layerwise_lr_decay(self.layerwise_lr_decay)
+        if self.weight_averaging not in (None, "recipe"):
+            WeightAveraging(self.weight_averaging)
 
 
 def sort_choices(
@@ -37,20 +79,28 @@ def sort_choices(
     return data, config, arguments
 
 
+def join_arguments(
+    args: TrainingArguments | Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> tuple[TrainingArguments | None, dict[str, Any]]:
+    """A whole `TrainingArguments`, or single arguments: those of a mapping, and those given by name."""
+    if not isinstance(args, TrainingArguments):
+        return None, {**(args or {}), **given}
+    if given:
+        raise ValueError(
+            f"args is a whole TrainingArguments and decides everything, but {', '.join(given)} came too. "
+            "Set them there, or pass args as a mapping."
+        )
+    return args, {}
+
+
 def training_arguments(
-    recipe: Recipe, args: TrainingArguments | Mapping[str, Any] | None, given: dict[str, Any], output_dir: str | Path,
-    validates: bool,
-) -> TrainingArguments:  # fmt: skip
-    if isinstance(args, TrainingArguments):
-        if given:
-            raise ValueError(
-                f"args is a whole TrainingArguments and decides everything, but {', '.join(given)} came too. "
-                "Set them there, or pass args as a mapping."
-            )
-        decided = copy(args)
+    recipe: Recipe, whole: TrainingArguments | None, given: Mapping[str, Any], output_dir: str | Path, validates: bool
+) -> TrainingArguments:
+    """The host's arguments of a run: those that came whole, or the recipe's with those given in their place."""
+    if whole is not None:
+        decided = copy(whole)
         decided.output_dir = str(output_dir)
         return decided
-    given = {**(args or {}), **given}
     joined = settle_strategies(recipe.arguments, given, validates)
     joined.setdefault("restore_callback_states_from_checkpoint", True)
     joined.setdefault("dataloader_pin_memory", torch.cuda.is_available())

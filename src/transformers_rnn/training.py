@@ -1,68 +1,25 @@
 """A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from datasets import Dataset
-from transformers import (
-    AutoTokenizer,
-    EarlyStoppingCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import AutoTokenizer, TrainerCallback, TrainingArguments
 
-from .calibration import fit_calibration
-from .checkpoints import (
-    Stopwatch,
-    describe_run,
-    fingerprint,
-    remove_checkpoints,
-    seconds_of,
-    train_or_resume,
-)
-from .configuration_rnn import RNNConfig
-from .embedding_training import EmbeddingTraining, settle_start
-from .encoding import count_rows, encode, input_fields, learn_processor, make_vectors, recipe_for
-from .evaluation import LengthOrderedTrainer, answer, config_of
+from .classifier_run import TrainingResult, train_once
+from .embedding_training import EmbeddingTraining
+from .encoding import encode, recipe_for
+from .evaluation import LengthOrderedTrainer, answer
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .labelled_data import LabelledData, load_labelled_data
-from .layerwise_training import GradualUnfreezing, check_layerwise_lr_decay, decay_learning_rates
-from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
-from .pretrained_trunk import settle_trunk
-from .recipe import EVALUATED_TOGETHER, Recipe
+from .recipe import EVALUATED_TOGETHER
 from .refitting import settle_refit, train_and_refit
-from .run_choices import loss_fields, sort_choices, training_arguments
-from .run_report import draw_pictures, measure, write_card
-from .weight_averaging import WeightAveraging
+from .run_choices import Choices, join_arguments, sort_choices
+from .run_report import measure
 
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What [`train_classifier`] returns.
-
-    Args:
-        directory: The saved directory.
-        model: The best model, calibrated, in evaluation mode.
-        processing_class: Its tokenizer or feature extractor.
-        metrics: Of the test set, or of the validation set where there is none; empty without both.
-        intervals: The 95 % confidence interval of each metric.
-        data: The splits that were used.
-        trainer: The host's trainer, for what else it can do; `predict` answers in another order, see [`answer`].
-    """
-
-    directory: Path
-    model: RNNForSequenceClassification
-    processing_class: Any
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    data: LabelledData
-    trainer: Trainer
+__all__ = ["TrainingResult", "evaluate_classifier", "train_classifier"]
 
 
 def train_classifier(
@@ -136,78 +93,31 @@ def train_classifier(
         ValueError: Data, fields or arguments that do not fit; a stream without `max_steps`; checkpoints of another
             run in `output_dir`.
     """
-    asked = {name: value for name, value in locals().items() if name not in ("data", "output_dir", "refit", "choices")}
-    check_layerwise_lr_decay(layerwise_lr_decay)
-    if weight_averaging not in (None, "recipe"):
-        WeightAveraging(weight_averaging)  # type: ignore[arg-type] # refuses what is no decay before any work
     options, config_fields, given = sort_choices(choices, isinstance(data, LabelledData))
+    whole, arguments = join_arguments(args, given)
+    chosen = Choices(
+        args=whole,
+        arguments=arguments,
+        config_fields=config_fields,
+        processing_class=processing_class,
+        processing_options=processing_options,
+        class_weights=class_weights,
+        pos_weight=pos_weight,
+        early_stopping_patience=early_stopping_patience,
+        pretrained_model=pretrained_model,
+        pretrained_vectors=pretrained_vectors,
+        embedding_training=embedding_training,
+        weight_averaging=weight_averaging,
+        layerwise_lr_decay=layerwise_lr_decay,
+        gradual_unfreezing=gradual_unfreezing,
+        callbacks=callbacks,
+        resume=resume,
+        card=card or {},
+    )
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
-    once = {**asked, **config_fields, **given, "refit": False}
-    if settle_refit(refit, data, once):
-        return train_and_refit(train_classifier, data, Path(output_dir), once)
-    recipe = recipe_for(data)
-    if early_stopping_patience:
-        recipe = replace(recipe, arguments={**recipe.arguments, "load_best_model_at_end": True})
-    if weight_averaging == "recipe":
-        weight_averaging = None if isinstance(args, TrainingArguments) else recipe.weight_averaging
-    averaging = [] if weight_averaging is None else [WeightAveraging(weight_averaging)]
-    arguments = training_arguments(recipe, args, given, output_dir, "validation" in data.splits)
-    if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
-        raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
-    if isinstance(pretrained_vectors, str) and pretrained_vectors == "recipe":
-        pretrained_vectors = recipe.pretrained_vectors if pretrained_model is None else None
-    trunk = None
-    if pretrained_model is not None:
-        others = {"processing_class": processing_class, "processing_options": processing_options or None}
-        others |= {"pretrained_vectors": pretrained_vectors}
-        trunk = settle_trunk(pretrained_model, data.feature_size, config_fields, others)
-        config_fields |= trunk.config_fields
-        processing_class = trunk.processor
-    processor = processing_class or learn_processor(data, recipe, processing_options)
-    splits = {name: encode(split, processor) for name, split in data.splits.items()}
-    width = config_fields.get("input_size")
-    start = settle_start(make_vectors(pretrained_vectors, data, recipe, width), embedding_training, processor, width)
-    config_fields |= start.config_fields
-    config_fields |= loss_fields(data, class_weights, pos_weight, arguments, config_fields)
-    config = RNNConfig(**{**recipe.config, **data.config_fields(), **input_fields(processor), **config_fields})
-    set_seed(arguments.seed)
-    model = RNNForSequenceClassification(config)
-    start.place(model)
-    if trunk is not None:
-        trunk.place(model)
-    patience = _patience(early_stopping_patience, recipe, arguments)
-    trainer = LengthOrderedTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=splits["train"],
-        eval_dataset=splits.get("validation"),
-        processing_class=processor,
-        compute_metrics=compute_metrics_for(config),
-        callbacks=[
-            Stopwatch(),
-            *([EarlyStoppingCallback(patience)] if patience else []),
-            *([GradualUnfreezing()] if gradual_unfreezing else []),
-            *start.callbacks,
-            *callbacks,
-            *averaging,
-        ],
-    )
-    described = {
-        **start.description,
-        **({} if trunk is None else trunk.description),
-        "weight_averaging": weight_averaging,
-        "gradual_unfreezing": gradual_unfreezing or None,
-        "layerwise_lr_decay": layerwise_lr_decay if layerwise_lr_decay < 1 else None,
-    }
-    if layerwise_lr_decay < 1:
-        decay_learning_rates(trainer, layerwise_lr_decay)
-    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
-    train_or_resume(trainer, run, patience, resume)
-    metrics, intervals = _finish(trainer, splits, data, seconds_of(trainer), described, card or {})
-    if not isinstance(args, TrainingArguments) and "save_total_limit" not in {**(args or {}), **given}:
-        remove_checkpoints(Path(output_dir))
-    return TrainingResult(Path(output_dir), model, processor, metrics, intervals, data, trainer)
+    train = train_and_refit if settle_refit(refit, data, chosen) else train_once
+    return train(data, Path(output_dir), recipe_for(data), chosen)
 
 
 def evaluate_classifier(
@@ -253,38 +163,3 @@ def evaluate_classifier(
     )
     trainer = LengthOrderedTrainer(model, arguments, processing_class=processor)
     return measure(config, answer(trainer, split, encode(data.splits[split], processor)))
-
-
-def _finish(
-    trainer: LengthOrderedTrainer,
-    splits: Mapping[str, Any],
-    data: LabelledData,
-    seconds: float,
-    described: Mapping[str, Any],
-    card: Mapping[str, Any],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
-    directory, config = Path(str(trainer.args.output_dir)), config_of(trainer)
-    measured: tuple[dict[str, float], dict[str, tuple[float, float]]] = ({}, {})
-    answers = None
-    for name in ("validation", "test"):
-        if name not in splits:
-            continue
-        answers = answer(trainer, name, splits[name])
-        if name == "validation":
-            fit_calibration(config, answers.logits, answers.labels)
-        measured = measure(config, answers)
-        prefix = "eval" if name == "validation" else name
-        trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
-    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": count_rows(splits["train"])})
-    trainer.save_model()
-    trainer.save_state()
-    pictures = draw_pictures(directory, config, answers, trainer.state)
-    write_card(trainer, data, answers, measured, seconds, pictures, described, card)
-    return measured
-
-
-def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
-    if not arguments.load_best_model_at_end or given == 0:
-        return None
-    return recipe.patience if given is None else given

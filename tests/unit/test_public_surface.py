@@ -90,6 +90,7 @@ ROOMS = [
     "run_choices",
     "evaluation",
     "run_report",
+    "classifier_run",
     "distillation",
     "refitting",
     "training",

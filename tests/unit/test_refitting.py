@@ -9,9 +9,12 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
+from transformers_rnn import refitting
 from transformers_rnn.distillation import distil
+from transformers_rnn.encoding import recipe_for
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.refitting import StopAfter, settle_refit, train_and_refit
+from transformers_rnn.run_choices import Choices
 from transformers_rnn.training import train_classifier
 
 TEXTS = [f"{word} film number {number}" for number in range(30) for word in ("good", "bad")]
@@ -71,21 +74,23 @@ def test_the_answers_of_a_teacher_stand_beside_the_labels_of_validation_rows(kin
 
 
 @pytest.mark.parametrize("chooses", [True, False])  # few validation rows choose nothing: the end of the run is kept
-def test_it_stops_where_the_model_of_the_first_run_was_kept(chooses, tmp_path):
+def test_it_stops_where_the_model_of_the_first_run_was_kept(chooses, tmp_path, monkeypatch):
     data = load(validation_size=0.4, test_size=0.1)
     stopped = []
 
-    def train(data, directory, **choices):
-        result = train_classifier(data, directory, **choices)
+    def train(data, *given):
+        result = train_once(data, *given)
         stopped.append((result.trainer.state.global_step, result.trainer.state.max_steps))
         if "validation" in data.splits:
             result.trainer.state.best_global_step = result.trainer.state.max_steps // 3
             result.trainer.args.load_best_model_at_end = chooses
         return result
 
-    left_open = {"pretrained_model": None, "processing_class": None, "processing_options": None}
-    left_open |= {"callbacks": (), "card": None, "args": None, "refit": False}
-    train_and_refit(train, data, tmp_path, {**left_open, **TINY})
+    train_once = refitting.train_once
+    monkeypatch.setattr(refitting, "train_once", train)
+    arguments = {name: value for name, value in TINY.items() if name != "hidden_size"}
+    choices = Choices(arguments=arguments, config_fields={"hidden_size": 4})
+    train_and_refit(data, tmp_path, recipe_for(data), choices)
     (whole, steps), (part, further) = stopped
     assert whole == steps
     assert further > steps, "more rows, more steps"
@@ -110,23 +115,22 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
     ("options", "choices", "pays"),
     [
         ({}, {}, True),
-        ({}, {"args": {"learning_rate": 0.1}}, True),
+        ({}, {"arguments": {"learning_rate": 0.1}}, True),
         ({"validation_size": 250}, {}, False),
         ({"validation_size": 249}, {}, True),
         ({"validation_size": None}, {}, False),
         ({"test_size": None}, {}, False),
         ({}, {"early_stopping_patience": 2}, False),
         ({}, {"args": TrainingArguments("unused")}, False),
-        ({}, {"args": {"load_best_model_at_end": True}}, False),
-        ({}, {"load_best_model_at_end": True}, False),
-        ({}, {"prefix_loss_weight": 0.5}, False),
-        ({}, {"prefix_loss_weight": 0.0}, True),
+        ({}, {"arguments": {"load_best_model_at_end": True}}, False),
+        ({}, {"config_fields": {"prefix_loss_weight": 0.5}}, False),
+        ({}, {"config_fields": {"prefix_loss_weight": 0.0}}, True),
     ],
 )
 def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
     table = {name: column * 7 for name, column in SETS["texts"].items()}
     data = load_labelled_data(table, **{"validation_size": 10, "test_size": 10, **options})
-    assert settle_refit("recipe", data, {"args": None, "early_stopping_patience": None, **choices}) is pays
+    assert settle_refit("recipe", data, Choices(**choices)) is pays
 
 
 def test_a_validation_set_that_came_is_not_trained_on():
@@ -134,7 +138,7 @@ def test_a_validation_set_that_came_is_not_trained_on():
     source = {name: split.to_dict() for name, split in parts.splits.items()}
     data = load_labelled_data(source)
     assert len(data.splits["validation"]) == len(parts.splits["validation"])
-    assert not settle_refit("recipe", data, {"args": None, "early_stopping_patience": None})
+    assert not settle_refit("recipe", data, Choices())
 
 
 def test_nothing_chosen_is_the_recipe_and_false_is_one_run(tmp_path):
@@ -156,24 +160,38 @@ def whole(tmp_path_factory):
     return train_classifier(load(), tmp_path_factory.mktemp("whole"), **TINY)
 
 
+class Begun(TrainerCallback):
+    """Counts trainings, and is killed in one of them."""
+
+    def __init__(self, killed=0):
+        self.killed, self.count = killed, 0
+
+    def on_train_begin(self, *args, **kwargs):
+        self.count += 1
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        if self.count == self.killed and state.epoch >= 2:
+            raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("run", [1, 2])
-def test_killed_in_either_run_it_ends_with_the_same_weights(run, whole, tmp_path):
-    class Kill(TrainerCallback):
-        begun = 0
-
-        def on_train_begin(self, *args, **kwargs):
-            self.begun += 1
-
-        def on_epoch_end(self, args, state, control, **kwargs):
-            if self.begun == run and state.epoch >= 2:
-                raise KeyboardInterrupt
-
+def test_killed_in_either_run_it_goes_on_from_there_and_ends_with_the_same_weights(run, whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train_classifier(load(), tmp_path / "killed", callbacks=[Kill()], **TINY)
-    again = train_classifier(load(), tmp_path / "killed", **TINY)
+        train_classifier(load(), tmp_path / "killed", callbacks=[Begun(killed=run)], **TINY)
+    begun = Begun()
+    again = train_classifier(load(), tmp_path / "killed", callbacks=[begun], **TINY)
+    assert begun.count == 3 - run, "what was finished is not done again"
     for weight, same in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         torch.testing.assert_close(weight, same, rtol=0, atol=0)
     assert again.metrics == whole.metrics
+    assert not list((tmp_path / "killed").glob("**/checkpoint-*"))
+
+
+@pytest.mark.parametrize("choices", [{"args": {"load_best_model_at_end": True}}, {"early_stopping_patience": 2}])
+def test_what_takes_a_validation_set_is_settled_by_the_first_run(choices, tmp_path):
+    result = train_classifier(load(), tmp_path, refit=True, **choices, **TINY)
+    assert not result.trainer.args.load_best_model_at_end
+    assert "validation" not in result.data.splits
 
 
 def test_what_is_no_choice_is_refused(tmp_path):

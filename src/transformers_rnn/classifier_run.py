@@ -1,0 +1,193 @@
+"""Labelled data, a recipe and what was chosen instead -> one training, and the directory it leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+
+from .calibration import fit_calibration
+from .checkpoints import (
+    Stopwatch,
+    describe_run,
+    fingerprint,
+    remove_checkpoints,
+    seconds_of,
+    train_or_resume,
+)
+from .configuration_rnn import RNNConfig
+from .embedding_training import EmbeddingStart, settle_start
+from .encoding import count_rows, encode, input_fields, learn_processor, make_vectors
+from .evaluation import LengthOrderedTrainer, answer, config_of
+from .labelled_data import LabelledData
+from .layerwise_training import GradualUnfreezing, decay_learning_rates
+from .metrics import compute_metrics_for
+from .modeling_rnn import RNNForSequenceClassification
+from .pretrained_trunk import PretrainedTrunk, settle_trunk
+from .recipe import Recipe
+from .run_choices import Choices, loss_fields, training_arguments
+from .run_report import draw_pictures, measure, write_card
+from .weight_averaging import WeightAveraging
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What [`train_classifier`] returns.
+
+    Args:
+        directory: The saved directory.
+        model: The best model, calibrated, in evaluation mode.
+        processing_class: Its tokenizer or feature extractor.
+        metrics: Of the test set, or of the validation set where there is none; empty without both.
+        intervals: The 95 % confidence interval of each metric.
+        data: The splits that were used.
+        trainer: The host's trainer, for what else it can do; `predict` answers in another order, see [`answer`].
+    """
+
+    directory: Path
+    model: RNNForSequenceClassification
+    processing_class: Any
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    data: LabelledData
+    trainer: Trainer
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run starts: what reads the data, and the weights that are not drawn."""
+
+    processor: Any
+    config_fields: dict[str, Any]
+    embedding: EmbeddingStart
+    trunk: PretrainedTrunk | None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {**self.embedding.description, **({} if self.trunk is None else self.trunk.description)}
+
+    def place(self, model: RNNForSequenceClassification) -> None:
+        self.embedding.place(model)
+        if self.trunk is not None:
+            self.trunk.place(model)
+
+
+def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingResult:
+    """Train a classifier in one run, go on with it where it was killed, and save, measure and describe it.
+
+    Args:
+        data: The splits.
+        output_dir: The directory.
+        recipe: What was not chosen.
+        choices: What was.
+
+    Raises:
+        ValueError: As [`train_classifier`].
+    """
+    arguments = _arguments(data, output_dir, recipe, choices)
+    start = _start(data, recipe, choices)
+    splits = {name: encode(split, start.processor) for name, split in data.splits.items()}
+    weights = loss_fields(data, choices.class_weights, choices.pos_weight, arguments, choices.config_fields)
+    fields = {**recipe.config, **data.config_fields(), **input_fields(start.processor), **start.config_fields}
+    config = RNNConfig(**{**fields, **weights})
+    set_seed(arguments.seed)
+    model = RNNForSequenceClassification(config)
+    start.place(model)
+    patience = _patience(choices.early_stopping_patience, recipe, arguments)
+    averaging = choices.weight_averaging
+    if averaging == "recipe":
+        averaging = recipe.weight_averaging if choices.args is None else None
+    trainer = LengthOrderedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits.get("validation"),
+        processing_class=start.processor,
+        compute_metrics=compute_metrics_for(config),
+        callbacks=[
+            Stopwatch(),
+            *([EarlyStoppingCallback(patience)] if patience else []),
+            *([GradualUnfreezing()] if choices.gradual_unfreezing else []),
+            *start.embedding.callbacks,
+            *choices.callbacks,
+            *([] if averaging is None else [WeightAveraging(averaging)]),
+        ],
+    )
+    decay = choices.layerwise_lr_decay if choices.layerwise_lr_decay < 1 else None
+    if decay is not None:
+        decay_learning_rates(trainer, decay)
+    described = {
+        **start.description,
+        "weight_averaging": averaging,
+        "gradual_unfreezing": choices.gradual_unfreezing or None,
+        "layerwise_lr_decay": decay,
+    }
+    run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
+    train_or_resume(trainer, run, patience, choices.resume)
+    metrics, intervals = _finish(trainer, splits, data, described, choices.card)
+    if choices.args is None and "save_total_limit" not in choices.arguments:
+        remove_checkpoints(output_dir)
+    return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer)
+
+
+def _arguments(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingArguments:
+    if choices.early_stopping_patience:
+        recipe = replace(recipe, arguments={**recipe.arguments, "load_best_model_at_end": True})
+    arguments = training_arguments(recipe, choices.args, choices.arguments, output_dir, "validation" in data.splits)
+    if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
+        raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
+    return arguments
+
+
+def _start(data: LabelledData, recipe: Recipe, choices: Choices) -> _Start:
+    fields, processor, vectors = dict(choices.config_fields), choices.processing_class, choices.pretrained_vectors
+    if isinstance(vectors, str) and vectors == "recipe":
+        vectors = recipe.pretrained_vectors if choices.pretrained_model is None else None
+    trunk = None
+    if choices.pretrained_model is not None:
+        others = {"processing_class": processor, "processing_options": choices.processing_options or None}
+        others |= {"pretrained_vectors": vectors}
+        trunk = settle_trunk(choices.pretrained_model, data.feature_size, fields, others)
+        fields |= trunk.config_fields
+        processor = trunk.processor
+    processor = processor or learn_processor(data, recipe, choices.processing_options)
+    width = fields.get("input_size")
+    made = make_vectors(vectors, data, recipe, width)
+    embedding = settle_start(made, choices.embedding_training, processor, width)
+    return _Start(processor, fields | embedding.config_fields, embedding, trunk)
+
+
+def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
+    if not arguments.load_best_model_at_end or given == 0:
+        return None
+    return recipe.patience if given is None else given
+
+
+def _finish(
+    trainer: LengthOrderedTrainer,
+    splits: Mapping[str, Any],
+    data: LabelledData,
+    described: Mapping[str, Any],
+    card: Mapping[str, Any],
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
+    directory, config, seconds = Path(str(trainer.args.output_dir)), config_of(trainer), seconds_of(trainer)
+    measured: tuple[dict[str, float], dict[str, tuple[float, float]]] = ({}, {})
+    answers = None
+    for name in ("validation", "test"):
+        if name not in splits:
+            continue
+        answers = answer(trainer, name, splits[name])
+        if name == "validation":
+            fit_calibration(config, answers.logits, answers.labels)
+        measured = measure(config, answers)
+        prefix = "eval" if name == "validation" else name
+        trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
+    trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": count_rows(splits["train"])})
+    trainer.save_model()
+    trainer.save_state()
+    pictures = draw_pictures(directory, config, answers, trainer.state)
+    write_card(trainer, data, answers, measured, seconds, pictures, described, card)
+    return measured
