@@ -60,8 +60,8 @@ def choose_recipe(
 
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
-    neighbourhoods; in long texts they are now and then left out; few texts get wider words, some of them unknown, and
-    the mean of the states alone.
+    neighbourhoods; in long texts they are now and then left out. Of few texts the states are averaged; where these are
+    short, too, the words are wider, and some of them unknown.
     Vectors are read with their changes from step to step, and of a long series some steps as one. AdamW with a short
     warm-up and a linear decay, and the average of the weights on the way; more passes over less data, stopped early
     where the validation set is large enough to tell.
@@ -117,12 +117,15 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
     if tokenizer["level"] == "char":
         config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
         config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
-    elif rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
+        return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST}
+    if rows < FEW_TEXTS:  # the last and the largest states learn noise
+        config |= {"pooling": "mean"}
+    if rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
         vectors = "texts"
         if words >= LONG_TEXT:
             config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
     elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
-        config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2, "pooling": "mean"}
+        config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
         tokenizer |= {"min_frequency": 1}
     return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "pretrained_vectors": vectors}
 

@@ -452,6 +452,8 @@ def test_recipes_follow_the_data():
     assert words.config["pooling"] == "concat"
     pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
     assert (pages["cell_type"], pages["variational_dropout"], pages["vocabulary_dropout"]) == ("gru", True, 0.3)
+    assert (pages["pooling"], pages["input_size"]) == ("mean", 64)
+    assert choose_recipe(50, 5, SINGLE, texts=["Smith", "van Dyk"]).config["pooling"] == "concat"
     letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60)]
     assert [each.pretrained_vectors for each in letters] == [None, "texts"]
     assert few.arguments["metric_for_best_model"] == "loss"
