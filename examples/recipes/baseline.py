@@ -16,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 from transformers_rnn.labelled_data import LabelledData
 
-READ_BY_FASTTEXT = ("sst2", "trec6", "trec50", "imdb", "bbc-news", "sms-spam")  # texts of words with one label each
+READ_BY_FASTTEXT = (  # texts of words with one label each
+    "sst2", "trec6", "trec50", "imdb", "bbc-news", "sms-spam", "reuters-8", "20-newsgroups", "election-tweets",
+)  # fmt: skip
 
 
 def answer_by_counting(data: LabelledData) -> dict[str, float]:

@@ -14,4 +14,8 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     "japanese-vowels": ("94 to 97 (BiLSTM) ?", "99.7 (TST; Zerveas et al., 2021)"),
     "basic-motions": ("95.5 (MLSTM-FCN; Karim et al., 2019)", "100"),
     "spoken-digits": ("96 F1 (BiLSTM)", "97 (CNN)"),
+    "reuters-8": ("96.3 ? (BiLSTM)", "97.1 ? (TextGCN; Yao et al., 2019)"),
+    "20-newsgroups": ("73.2 ? (BiLSTM)", "86.3 ? (TextGCN; Yao et al., 2019)"),
+    "coffee": ("", "100"),
+    "trace": ("", "100"),
 }

@@ -15,11 +15,13 @@ from typing import Any
 from baseline import READ_BY_FASTTEXT, answer_by_counting, answer_by_fasttext
 from choices import BEST, Run
 from data import SETS, SMALL_SERIES, DataSet
+from unseen import UNSEEN
 
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.training import train_classifier
 
 RECIPES = ["baseline", "fasttext", "default", "best"]
+ALL = SETS | UNSEEN
 READ_BY = {"fasttext": READ_BY_FASTTEXT, "best": BEST}  # the others read every set
 RESULTS = Path(__file__).parents[2] / "model_cards" / "results.jsonl"
 
@@ -28,7 +30,7 @@ def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=[name for name in SETS if name not in SMALL_SERIES])
+    parser.add_argument("--sets", nargs="+", choices=ALL, default=[name for name in SETS if name not in SMALL_SERIES])
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 1, 2, 3, 4])
     parser.add_argument("--output_dir", type=Path, default=Path("recipes"))
@@ -42,9 +44,9 @@ def main() -> None:
         for name in chosen.sets:
             for recipe in chosen.recipes:
                 run = {"set": name, "recipe": recipe, "seed": seed, "choices": further}
-                if _key(run) in done or name not in READ_BY.get(recipe, SETS):
+                if _key(run) in done or name not in READ_BY.get(recipe, ALL):
                     continue
-                data = SETS[name](chosen.data)
+                data = ALL[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
                 rival = recipe in ("baseline", "fasttext")
                 row = run | (_rival(data, run) if rival else train_recipe(data, chosen.data, directory, run))

