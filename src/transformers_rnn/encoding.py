@@ -95,7 +95,7 @@ def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int
             "it out."
         )
     width = recipe.config["input_size"] if input_size is None else input_size
-    return partial(vectors_from_texts, _texts(data.splits["train"]), dimensions=width)
+    return partial(vectors_from_texts, _texts(data.splits["train"]), dimensions=width, window=recipe.window)
 
 
 def input_fields(processor: Any) -> dict[str, Any]:

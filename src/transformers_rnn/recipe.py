@@ -11,6 +11,7 @@ LONGEST = 1000  # tokens or steps; back-propagation through more costs much and 
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
 TELLING, TELLING_LONG = 100_000, 10_000  # words; in fewer, which stand near each other says little; in long texts more
 LONG_TEXT = 100  # words in the mean
+TOPICAL = 50  # words; so near each other they belong to one topic, of which few words tell more than of usage
 STEPS = 1_200  # of training, at least
 STEPS_PER_LABEL = 60
 MOST_EPOCHS = 100
@@ -30,6 +31,7 @@ class Recipe:
         deltas: Whether it reads their changes, too.
         max_length: T at which sequences are truncated; `None`: never.
         pretrained_vectors: What the embedding starts from: `"texts"` or `None`.
+        window: How far apart words are neighbours in these texts.
         weight_averaging: Decay of the moving average of the weights that is kept.
         config: Fields of [`RNNConfig`].
         arguments: Fields of the host's `TrainingArguments`.
@@ -44,6 +46,7 @@ class Recipe:
     deltas: bool = False
     max_length: int | None = None
     pretrained_vectors: str | None = None
+    window: int = 5
     weight_averaging: float = 0.998
 
 
@@ -61,7 +64,7 @@ def choose_recipe(
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
     neighbourhoods; in long texts they are now and then left out. Of few texts the states are averaged; where these are
-    short, too, the words are wider, and some of them unknown.
+    short, words are wider, and some of them unknown; where they are long and very few, neighbours are farther apart.
     Vectors are read with their changes from step to step, and of a long series some steps as one. AdamW with a short
     warm-up and a linear decay, and the average of the weights on the way; more passes over less data, stopped early
     where the validation set is large enough to tell.
@@ -113,21 +116,23 @@ def choose_recipe(
 def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, Any]:
     width = 64 if rows < FEW_TEXTS else 128 if rows < 100_000 else 256
     config: dict[str, Any] = {"cell_type": "lstm", "hidden_size": width, "embedding_dropout": 0.5, "input_size": width}
-    tokenizer, vectors, words = _choose_tokenizer(texts, rows), None, _mean_words(texts)
+    tokenizer, words = _choose_tokenizer(texts, rows), _mean_words(texts)
+    chosen: dict[str, Any] = {"config": config, "tokenizer": tokenizer, "max_length": LONGEST}
     if tokenizer["level"] == "char":
         config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
         config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
-        return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST}
+        return chosen
     if rows < FEW_TEXTS:  # the last and the largest states learn noise
         config |= {"pooling": "mean"}
     if rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
-        vectors = "texts"
+        chosen |= {"pretrained_vectors": "texts"}
         if words >= LONG_TEXT:
             config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
+            chosen |= {"window": TOPICAL} if rows * words < TELLING else {}
     elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
         config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
         tokenizer |= {"min_frequency": 1}
-    return {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "pretrained_vectors": vectors}
+    return chosen
 
 
 def _for_vectors(lengths: Sequence[int], feature_size: int) -> dict[str, Any]:

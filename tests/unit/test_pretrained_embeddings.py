@@ -13,6 +13,7 @@ from tokenizers.models import WordPiece
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, train_tokenizer
+from transformers_rnn.cooccurrence import vectors_from_texts
 from transformers_rnn.embedding_training import EmbeddingWarmup, place_vectors, settle_start
 from transformers_rnn.encoding import learn_processor, make_vectors, recipe_for
 from transformers_rnn.labelled_data import load_labelled_data
@@ -128,12 +129,15 @@ def test_a_training_can_start_from_its_own_texts(tmp_path):
 
 
 def test_the_recipe_starts_from_texts_that_say_enough():
-    table = {"text": ["a good film " * 700, "a bad film " * 700] * 30, "label": ["yes", "no"] * 30}
+    table = {"text": ["a good film seen at night " * 40, "a bad film " * 60] * 30, "label": ["yes", "no"] * 30}
     data = load_labelled_data(table)
     recipe = recipe_for(data)
-    assert recipe.pretrained_vectors == "texts"
-    vectors = make_vectors("texts", data, recipe, None)(learn_processor(data, recipe))
+    assert (recipe.pretrained_vectors, recipe.window) == ("texts", 50)
+    tokenizer = learn_processor(data, recipe)
+    vectors = make_vectors("texts", data, recipe, None)(tokenizer)
     assert vectors.table.shape[1] == recipe.config["input_size"]
+    far = vectors_from_texts(data.splits["train"]["text"], tokenizer, dimensions=vectors.table.shape[1], window=50)
+    np.testing.assert_allclose(vectors.table, far.table)
     assert recipe_for(load_labelled_data(TABLE)).pretrained_vectors is None
 
 

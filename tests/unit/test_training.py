@@ -450,12 +450,15 @@ def test_recipes_follow_the_data():
     assert (few.config["token_dropout"], few.config["input_size"], few.config["pooling"]) == (0.2, 256, "mean")
     assert choose_recipe(1_999, 199, SINGLE, texts=["some words that make a text"]).tokenizer["min_frequency"] == 1
     assert words.config["pooling"] == "concat"
-    pages = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000]).config
+    paged = choose_recipe(1_700, 200, SINGLE, texts=["some words that make a text"] * 10 + ["word " * 2_000])
+    pages = paged.config
+    assert (paged.pretrained_vectors, paged.window) == ("texts", 5)
     assert (pages["cell_type"], pages["variational_dropout"], pages["vocabulary_dropout"]) == ("gru", True, 0.3)
     assert (pages["pooling"], pages["input_size"]) == ("mean", 64)
     assert choose_recipe(50, 5, SINGLE, texts=["Smith", "van Dyk"]).config["pooling"] == "concat"
-    letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60)]
-    assert [each.pretrained_vectors for each in letters] == [None, "texts"]
+    letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60, 600)]
+    assert [each.pretrained_vectors for each in letters] == [None, "texts", "texts"]
+    assert [each.window for each in letters] == [5, 50, 5]
     assert few.arguments["metric_for_best_model"] == "loss"
     assert few.arguments["num_train_epochs"] == 100
     assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
