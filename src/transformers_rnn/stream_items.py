@@ -206,7 +206,7 @@ class VectorReader:
         self, keys: Sequence[Key], flat: NDArray[Any], lengths: Lengths, held: Mapping[Key, HeldSteps]
     ) -> NDArray[np.float64]:
         """The step before each of all; a stream begins as if its first step had been there before."""
-        before = np.concatenate([flat[:1], flat[:-1]]).astype(np.float64)
+        before: NDArray[np.float64] = np.concatenate([flat[:1], flat[:-1]]).astype(np.float64)
         for key, start, length in zip(keys, lengths.cumsum() - lengths, lengths, strict=True):
             if length:
                 before[start] = held[key].last if key in held else flat[start]
