@@ -18,7 +18,7 @@ MOST_EPOCHS = 100
 STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
 WIDEST = 512  # numbers that are joined to one step, unless a step has more; or their changes added
 FEW = 250  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
-FEW_TEXTS = 2_000  # training rows
+FEW_TEXTS, FEW_LONG_TEXTS = 2_000, 1_000  # training rows; of so few, the last and the largest states learn noise
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
         config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
         config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
         return chosen
-    if rows < FEW_TEXTS:  # the last and the largest states learn noise
+    if rows < (FEW_LONG_TEXTS if words >= LONG_TEXT else FEW_TEXTS):
         config |= {"pooling": "mean"}
     if rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
         chosen |= {"pretrained_vectors": "texts"}

@@ -454,11 +454,12 @@ def test_recipes_follow_the_data():
     pages = paged.config
     assert (paged.pretrained_vectors, paged.window) == ("texts", 5)
     assert (pages["cell_type"], pages["variational_dropout"], pages["vocabulary_dropout"]) == ("gru", True, 0.3)
-    assert (pages["pooling"], pages["input_size"]) == ("mean", 64)
+    assert (pages["pooling"], pages["input_size"]) == ("concat", 64)
     assert choose_recipe(50, 5, SINGLE, texts=["Smith", "van Dyk"]).config["pooling"] == "concat"
     letters = [choose_recipe(rows, 10, SINGLE, texts=["word " * 200]) for rows in (40, 60, 600)]
     assert [each.pretrained_vectors for each in letters] == [None, "texts", "texts"]
     assert [each.window for each in letters] == [5, 50, 5]
+    assert {each.config["pooling"] for each in letters} == {"mean"}
     assert few.arguments["metric_for_best_model"] == "loss"
     assert few.arguments["num_train_epochs"] == 100
     assert (few.arguments["load_best_model_at_end"], words.arguments["load_best_model_at_end"]) == (False, True)
