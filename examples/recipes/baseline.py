@@ -51,10 +51,8 @@ def answer_by_fasttext(data: LabelledData, seed: int) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         lines = {name: _fasttext_lines(split) for name, split in data.splits.items()}
         lines["both"] = lines["train"] + lines["validation"]
-        for name in (
-            "train",
-            "both",
-        ):  # read in this order: rows sorted by label teach little
+        for name in ("train", "both"):
+            # It learns in the order of the lines: rows sorted by label teach it little.
             Path(folder, name).write_text("".join(Random(seed).sample(lines[name], len(lines[name]))))
 
         def answer(rate: float, times: int, read: str, asked: str) -> Any:

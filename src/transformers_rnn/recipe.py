@@ -116,19 +116,19 @@ def choose_recipe(
 def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, Any]:
     width = 64 if rows < FEW_TEXTS else 128 if rows < 100_000 else 256
     config: dict[str, Any] = {"cell_type": "lstm", "hidden_size": width, "embedding_dropout": 0.5, "input_size": width}
-    tokenizer, words = _choose_tokenizer(texts, rows), _mean_words(texts)
+    tokenizer, mean = _choose_tokenizer(texts, rows), _mean_words(texts)
+    words, are_long = rows * mean, mean >= LONG_TEXT
     chosen: dict[str, Any] = {"config": config, "tokenizer": tokenizer, "max_length": LONGEST}
     if tokenizer["level"] == "char":
         config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
         config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
         return chosen
-    if rows < (FEW_LONG_TEXTS if words >= LONG_TEXT else FEW_TEXTS):
+    if rows < (FEW_LONG_TEXTS if are_long else FEW_TEXTS):
         config |= {"pooling": "mean"}
-    if rows * words >= (TELLING_LONG if words >= LONG_TEXT else TELLING):
-        chosen |= {"pretrained_vectors": "texts"}
-        if words >= LONG_TEXT:
+    if words >= (TELLING_LONG if are_long else TELLING):
+        chosen |= {"pretrained_vectors": "texts"} | ({"window": TOPICAL} if words < TELLING else {})
+        if are_long:
             config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
-            chosen |= {"window": TOPICAL} if rows * words < TELLING else {}
     elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
         config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
         tokenizer |= {"min_frequency": 1}

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from difflib import get_close_matches
@@ -94,13 +93,9 @@ def join_arguments(
 
 
 def training_arguments(
-    recipe: Recipe, whole: TrainingArguments | None, given: Mapping[str, Any], output_dir: str | Path, validates: bool
+    recipe: Recipe, given: Mapping[str, Any], output_dir: str | Path, validates: bool
 ) -> TrainingArguments:
-    """The host's arguments of a run: those that came whole, or the recipe's with those given in their place."""
-    if whole is not None:
-        decided = copy(whole)
-        decided.output_dir = str(output_dir)
-        return decided
+    """The host's arguments of a run: the recipe's, with those given in their place."""
     joined = settle_strategies(recipe.arguments, given, validates)
     joined.setdefault("restore_callback_states_from_checkpoint", True)
     joined.setdefault("dataloader_pin_memory", torch.cuda.is_available())
