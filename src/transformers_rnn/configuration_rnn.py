@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig
 
 from .config_names import HOST_NAMES, SYNONYMS
 from .decision_checks import check_calibration, check_prefixes
+from .label_scale import check_label_scale
 from .losses import check_loss_choices
 from .ngrams import check_ngrams
 from .regularization import check_regularization
@@ -71,6 +72,10 @@ class RNNConfig(PreTrainedConfig):
         focal_gamma: Exponent of the focal loss (Lin et al., 2017); 0: the plain loss.
         label_smoothing: Share of each target that is spread over the other answers. Set it here and not with the
             `Trainer`'s `label_smoothing_factor`, whose loss knows no weights.
+        label_mean: Of regression, L means of the labels, which are added to what the head gives, times `label_std`: it
+            learns as well in grams as in tons. The logits are in the labels' own units. `None`: 0.
+        label_std: L deviations of the labels. The loss is that of the labels divided by them, so that several labels
+            count alike. `None`: 1.
         temperature: The pipelines and metrics divide logits by it before softmax or sigmoid (Guo et al., 2017); the
             model itself does not. Learned by `transformers_rnn.calibration.fit_calibration`.
         thresholds: For several labels at once, the score above which each of the L labels is given. `None`: 0.5.
@@ -120,6 +125,8 @@ class RNNConfig(PreTrainedConfig):
     pos_weight: list[float | int] | None = None
     focal_gamma: float | int = 0.0
     label_smoothing: float | int = 0.0
+    label_mean: list[float | int] | None = None
+    label_std: list[float | int] | None = None
     temperature: float | int = 1.0
     thresholds: list[float | int] | None = None
     abstain_below: float | int | None = None
@@ -149,7 +156,8 @@ class RNNConfig(PreTrainedConfig):
             config_dict.pop("label2id", None)
         labels = kwargs.get("id2label") or kwargs.get("label2id") or ()
         if (kwargs.get("num_labels") or len(labels) or stored) != stored:
-            for name in ("temperature", "thresholds", "abstain_below"):  # those of another head
+            # Those of another head.
+            for name in ("temperature", "thresholds", "abstain_below", "label_mean", "label_std"):
                 config_dict.pop(name, None)
         for name in (cls.__dataclass_fields__.keys() - {"dtype"} | {"num_labels"}) & kwargs.keys():
             config_dict[name] = kwargs.pop(name)  # checked with the rest, like an argument
@@ -192,9 +200,8 @@ class RNNConfig(PreTrainedConfig):
     @property
     def loss_choices(self) -> dict[str, Any]:
         """What the loss is told: the keyword arguments of `classification_loss`."""
-        return {
-            name: getattr(self, name) for name in ("class_weights", "pos_weight", "focal_gamma", "label_smoothing")
-        }
+        names = ("class_weights", "pos_weight", "focal_gamma", "label_smoothing", "label_std")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def _is_known(cls, name: str) -> bool:
@@ -276,6 +283,7 @@ class RNNConfig(PreTrainedConfig):
         check_ngrams(self)
         check_regularization(self)
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
+        check_label_scale(self)
         check_calibration(self)
         check_prefixes(self)
         for name in ("output_attentions", "is_encoder_decoder"):

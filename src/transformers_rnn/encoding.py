@@ -22,7 +22,7 @@ SAMPLE = 2_000  # rows that a recipe looks at
 def recipe_for(data: LabelledData) -> Recipe:
     """The recipe for these splits: see [`choose_recipe`]."""
     train, validation = data.splits["train"], data.splits.get("validation")
-    seen = list(islice(iter(train), SAMPLE))
+    seen = first_rows(train)
     return choose_recipe(
         count_rows(train),
         count_rows(validation),
@@ -32,6 +32,11 @@ def recipe_for(data: LabelledData) -> Recipe:
         feature_size=data.feature_size or 1,
         num_labels=len(data.label_names),
     )
+
+
+def first_rows(split: Split) -> list[dict[str, Any]]:
+    """As many rows as a recipe looks at."""
+    return list(islice(iter(split), SAMPLE))
 
 
 def count_rows(split: Split | None) -> int | None:

@@ -15,7 +15,7 @@ IGNORED = -100
 _CHOICES = {
     "single_label_classification": ("class_weights", "focal_gamma", "label_smoothing"),
     "multi_label_classification": ("pos_weight", "focal_gamma", "label_smoothing"),
-    "regression": (),
+    "regression": ("label_std",),
 }
 
 
@@ -55,6 +55,7 @@ def classification_loss(
     pos_weight: Sequence[float] | None = None,
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
+    label_std: Sequence[float] | None = None,
     row_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the labels: cross-entropy, binary cross-entropy of each label, or squared error.
@@ -77,6 +78,7 @@ def classification_loss(
             (Lin et al., 2017, "Focal loss for dense object detection"). 0: the plain loss.
         label_smoothing: Share of the target that is spread evenly over the classes (Szegedy et al., 2016); of a
             multi-label table, over present and absent.
+        label_std: L deviations, in whose units errors are squared; regression only.
         row_weights: (B,), a factor of the loss of each row; the sum is then divided by `num_items_in_batch`, or by
             nothing where that is `None`.
 
@@ -90,7 +92,8 @@ def classification_loss(
     labels = labels.to(logits.device)
     if problem_type not in get_args(ProblemType):
         raise ValueError(f"problem_type must be one of {', '.join(get_args(ProblemType))}, got {problem_type!r}.")
-    check_loss_choices(problem_type, logits.shape[1], class_weights, pos_weight, focal_gamma, label_smoothing)
+    choices = (class_weights, pos_weight, focal_gamma, label_smoothing, label_std)
+    check_loss_choices(problem_type, logits.shape[1], *choices)
     reduction = "none" if row_weights is not None else "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
         if labels.is_floating_point() and labels.shape == logits.shape:
@@ -109,7 +112,7 @@ def classification_loss(
     else:
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
         if problem_type == "regression":
-            loss = functional.mse_loss(logits, labels, reduction=reduction)
+            loss = _squared_error(logits, labels, label_std, reduction)
         else:
             losses = _binary_cross_entropy(logits, labels, pos_weight, focal_gamma, label_smoothing)
             loss = _reduced(losses, reduction, losses.numel())
@@ -134,12 +137,13 @@ def check_loss_choices(
     pos_weight: Sequence[float] | None = None,
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
+    label_std: Sequence[float] | None = None,
 ) -> None:
     """Refuse choices out of their range, and those that the loss of a problem does not have.
 
     Raises:
         ValueError: A number out of its range; class weights but for a single label, positive weights but for several,
-            any choice in regression.
+            anything but a deviation in regression.
     """
     for name, weights in (("class_weights", class_weights), ("pos_weight", pos_weight)):
         if weights is None:
@@ -148,6 +152,10 @@ def check_loss_choices(
             raise ValueError(
                 f"{name} must hold num_labels = {num_labels} finite factors of at least 0, not all 0, got {weights}."
             )
+    if label_std is not None and not (len(label_std) == num_labels and all(0 < one < inf for one in label_std)):
+        raise ValueError(
+            f"label_std must hold num_labels = {num_labels} positive, finite deviations, got {label_std}."
+        )
     if not 0 <= focal_gamma < inf:
         raise ValueError(f"focal_gamma must be a finite number of at least 0, got {focal_gamma}.")
     if not 0 <= label_smoothing < 1:
@@ -157,10 +165,11 @@ def check_loss_choices(
         "pos_weight": pos_weight is not None,
         "focal_gamma": focal_gamma != 0,
         "label_smoothing": label_smoothing != 0,
+        "label_std": label_std is not None,
     }
     for name, is_chosen in chosen.items():
         if is_chosen and problem_type in _CHOICES and name not in _CHOICES[problem_type]:
-            takes = ", ".join(_CHOICES[problem_type]) or "none of these"
+            takes = ", ".join(_CHOICES[problem_type])
             raise ValueError(f"{name} has no meaning for {problem_type}, whose loss takes {takes}. Leave it out.")
 
 
@@ -194,6 +203,13 @@ def _binary_cross_entropy(
     log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
     present = labels if factors is None else labels * factors
     return -(present * (gamma * log_q).exp() * log_p + (1 - labels) * (gamma * log_p).exp() * log_q)
+
+
+def _squared_error(logits: Tensor, labels: Tensor, std: Sequence[float] | None, reduction: str) -> Tensor:
+    errors = logits - labels
+    if std is not None:
+        errors = errors / errors.new_tensor(std)
+    return functional.mse_loss(errors, torch.zeros_like(errors), reduction=reduction)
 
 
 def _check_classes(labels: Tensor, shape: torch.Size, needs_one: bool) -> Tensor:

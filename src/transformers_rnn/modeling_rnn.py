@@ -11,6 +11,7 @@ from .adoption import adopted_config, copy_recurrent_weights
 from .configuration_rnn import RNNConfig
 from .denormals import flush_denormals
 from .embedding import SequenceEmbedding
+from .label_scale import to_label_units
 from .losses import classification_loss, infer_problem_type
 from .modeling_pretrained import RNNPreTrainedModel
 from .padding import Alignment, align
@@ -288,7 +289,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
             output_hidden_states=with_states,
             return_dict=False,
         )
-        logits = self.classifier(self.dropout(pooled))
+        logits = self.classify(self.dropout(pooled))
         loss, share = None, self.config.prefix_loss_weight
         if output_prefix_logits or (share and labels is not None):
             sequence = self.rnn.embeddings.choose(input_ids, inputs_embeds, input_features)
@@ -307,6 +308,10 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         parts = (loss, logits, rest[0] if use_cache else None, rest[-1] if with_states else None, early_logits)
         return make_output(RNNSequenceClassifierOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
+    def classify(self, pooled: Tensor) -> Tensor:
+        """The logits of pooled states, (B, ..., P) -> (B, ..., L); of regression in the units of the labels."""
+        return to_label_units(self.classifier(pooled), self.config)
+
     def _prefix_logits(self, states: Tensor, alignment: Alignment, before: RNNState | None) -> Tensor:
         """The logits after each step of aligned sequences, (B, longest, L)."""
         if self.config.bidirectional:
@@ -315,7 +320,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
                 "sequence. Train with bidirectional=False, or leave out output_prefix_logits."
             )
         pooled = pool_prefixes(self.rnn.pooling, alignment.align(states, 0.0), before)
-        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.classify(self.dropout(pooled))
 
 
 def make_output(kind: type[ModelOutput], as_dict: bool, *parts: Any) -> Any:

@@ -75,9 +75,8 @@ class ClassifierGraph:
 
     def build(self) -> Any:
         graph, config = self.graph, self.config
-        name = "input_ids" if config.reads_tokens else "input_features"
-        shape = ("B", "T") if config.reads_tokens else ("B", "T", config.input_size)
-        sequence = graph.input(name, np.int64 if config.reads_tokens else np.float32, shape)
+        vectors = ("input_features", np.float32, ("B", "T", config.input_size))
+        sequence = graph.input(*(("input_ids", np.int64, ("B", "T")) if config.reads_tokens else vectors))
         mask = graph.input("attention_mask", np.int64, ("B", "T"))
         for field, (dtype, width) in self.fields.items():
             self.past[field] = graph.input(PAST + field, dtype, ("B", *width))
@@ -87,6 +86,9 @@ class ClassifierGraph:
         classifier = self.model.classifier
         weight = graph.weight("classifier.weight", classifier.weight)
         logits = graph.add("Gemm", pooled, weight, graph.bias("classifier.bias", classifier.bias), transB=1)
+        if config.label_std is not None:
+            scaled = graph.add("Mul", logits, graph.constant(config.label_std, np.float32))
+            logits = graph.add("Add", scaled, graph.constant(config.label_mean, np.float32))
         graph.output("logits", logits, np.float32, ("B", classifier.out_features))
         for field, (dtype, width) in self.fields.items():
             graph.output(PRESENT + field, self.present[field], dtype, ("B", *width))

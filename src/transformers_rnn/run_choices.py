@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining
+from .encoding import count_rows, first_rows
 from .labelled_data import LabelledData, load_labelled_data
 from .layerwise_training import check_layerwise_lr_decay
 from .recipe import Recipe, settle_strategies
@@ -121,7 +122,18 @@ def loss_fields(
             )
         # With its own factor the host takes the labels away from the model, and with them weights and focal loss.
         told["label_smoothing"], arguments.label_smoothing_factor = smoothing, 0.0
+    if data.problem_type == "regression" and not {"label_mean", "label_std"} & fields.keys():
+        told |= label_scale(data)
     return told
+
+
+def label_scale(data: LabelledData) -> dict[str, list[float]]:
+    """Mean and deviation of the training labels, of a stream those of its first rows; a constant label's is 1."""
+    train = data.splits["train"]
+    rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in first_rows(train)]
+    labels = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    std = labels.std(axis=0)
+    return {"label_mean": labels.mean(axis=0).tolist(), "label_std": np.where(std > 0, std, 1.0).tolist()}
 
 
 def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:

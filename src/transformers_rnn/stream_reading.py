@@ -107,7 +107,7 @@ class StreamReader:
             hidden = after[0] if layer.layer_norm is None else layer.layer_norm(after[0])  # type: ignore[operator]
             found.extend(zip(before, after, strict=True))
         pooled, carried = model.rnn.pooling(hidden[:, None], None, self._one, hidden, state)
-        logits = model.classifier(pooled)
+        logits = model.classify(pooled)
         if self.policy is not None:
             carried["stopping"] = self._decide(logits[:, None], None, state.stopping)
         found.extend((state[name], value) for name, value in (carried | ids).items())

@@ -21,6 +21,7 @@ SOURCE = ROOT / "src" / "transformers_rnn"
 # The path of the data; nothing imports from a later room.
 ROOMS = [
     "losses",
+    "label_scale",
     "stopping",
     "decision_checks",
     "ngrams",

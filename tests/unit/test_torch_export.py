@@ -12,6 +12,9 @@ pytestmark = pytest.mark.filterwarnings(
 )  # torch's own
 
 
+SCALE = {"label_mean": [5.0, -400.0], "label_std": [2.0, 30.0]}
+
+
 def model_of(**fields):
     torch.manual_seed(0)
     return RNNForSequenceClassification(RNNConfig(**{"cell_type": "gru", "input_size": 3, **fields})).eval()
@@ -20,7 +23,7 @@ def model_of(**fields):
 def test_a_program_that_loads_with_torch_alone(tmp_path, monkeypatch):
     tokenizer = train_tokenizer(["a b c"])
     fields = {"vocab_size": len(tokenizer), "pad_token_id": 0, "cell_type": "rnn", "bidirectional": True}
-    model = model_of(**fields, pooling="concat").double()
+    model = model_of(**fields, pooling="concat", problem_type="regression", **SCALE).double()
     file = export_program(model, tmp_path / "out", tokenizer)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"model.pt2", "config.json", "tokenizer.json", "tokenizer_config.json"}

@@ -1,0 +1,30 @@
+"""Regression in the units of its labels: the head gives standard numbers, whatever the labels' mean and deviation."""
+
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_label_scale(config: Any) -> None:
+    """Refuse a mean and deviation of the labels that do not belong together; the loss looks at the deviation."""
+    mean, std = config.label_mean, config.label_std
+    if mean is None and std is None:
+        return
+    if mean is None or std is None or len(mean) != config.num_labels or not all(map(isfinite, mean)):
+        raise ValueError(
+            f"label_mean and label_std belong together, num_labels = {config.num_labels} finite numbers each, got "
+            f"{mean} and {std}. Pass both or neither."
+        )
+
+
+def to_label_units(logits: Tensor, config: Any) -> Tensor:
+    """Standard numbers (..., L) as labels, in float32 or wider; where the config has no scale, they stay as they are.
+
+    A half-precision number could not tell one label from the next where their mean is far from 0.
+    """
+    if config.label_std is None:
+        return logits
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return wide * wide.new_tensor(config.label_std) + wide.new_tensor(config.label_mean)
