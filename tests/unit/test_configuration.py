@@ -45,6 +45,8 @@ DEFAULTS = {
     "pos_weight": None,
     "focal_gamma": 0.0,
     "label_smoothing": 0.0,
+    "label_mean": None,
+    "label_std": None,
     "temperature": 1.0,
     "thresholds": None,
     "abstain_below": None,
