@@ -72,7 +72,7 @@ def _read_csv(path: Path, delimiter: str, form: FileFormat) -> pa.Table:
     content = _text(path, form.encoding).encode()
     bare = delimiter == "\t" and form.column_names is not None
     quotes = not bare if form.quotes is None else form.quotes
-    return csv.read_csv(
+    table = csv.read_csv(
         pa.BufferReader(content),
         # One block: the type of a column is settled by all of its rows.
         read_options=csv.ReadOptions(
@@ -83,6 +83,13 @@ def _read_csv(path: Path, delimiter: str, form: FileFormat) -> pa.Table:
         ),
         convert_options=csv.ConvertOptions(strings_can_be_null=False, timestamp_parsers=[]),
     )
+    names = form.column_names
+    if names is not None and len(table) and [column[0].as_py() for column in table.columns] == list(names):
+        raise ValueError(
+            f"{path} begins with the names {list(names)}, so it has a header, but column_names are for files without "
+            "one: it would become a row. Leave them out."
+        )
+    return table
 
 
 def _text(path: Path, encoding: str) -> str:

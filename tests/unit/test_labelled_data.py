@@ -370,3 +370,13 @@ class TestFilesWithoutAHeader:
         ):
             with pytest.raises(ValueError, match=re.escape(f"column_names=['x', 'y'] are for {told}")):
                 load_labelled_data(source, column_names=["x", "y"])
+
+    def test_names_for_a_file_that_begins_with_them(self, tmp_path):
+        path = tmp_path / "rows.csv"
+        path.write_text("label,text\na,one\nb,two\n")
+        sentence = (
+            f"{path} begins with the names ['label', 'text'], so it has a header, but column_names are for files "
+            "without one: it would become a row. Leave them out."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            load_labelled_data(path, column_names=["label", "text"])
