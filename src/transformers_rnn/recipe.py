@@ -18,6 +18,7 @@ MOST_EPOCHS = 100
 STEPS_APART = 75  # steps that a series is shortened to, about: of more, each with little in it, GRUs learn little
 WIDEST = 512  # numbers that are joined to one step, unless a step has more; or their changes added
 FEW = 250  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
+MANY_LONG_TEXTS = 20_000  # training rows; of so many, wider states learn more than they cost
 FEW_TEXTS, FEW_LONG_TEXTS = 2_000, 1_000  # training rows; of so few, the last and the largest states learn noise
 
 
@@ -64,10 +65,10 @@ def choose_recipe(
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
     it reads and on what is classified. Where the training texts have words enough, these start from their
     neighbourhoods; in long texts they are now and then left out. Of few texts the states are averaged; where these are
-    short, words are wider, and some of them unknown; where they are long and very few, neighbours are farther apart.
-    Vectors are read with their changes from step to step, and of a long series some steps as one. AdamW with a short
-    warm-up and a linear decay, and the average of the weights on the way; more passes over less data, stopped early
-    where the validation set is large enough to tell.
+    short, words are wider, and some of them unknown; where they are long and very few, neighbours are farther apart;
+    of very many long ones, states are wider. Vectors are read with their changes from step to step, and of a long
+    series some steps as one. AdamW with a short warm-up and a linear decay, and the average of the weights on the way;
+    more passes over less data, stopped early where the validation set is large enough to tell.
 
     The numbers were settled on the validation sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and
     Japanese Vowels, and on parts held out of the training sets of IMDb, ArrowHead, GunPoint, OSULeaf, ACSF1,
@@ -129,6 +130,7 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
         chosen |= {"pretrained_vectors": "texts"} | ({"window": TOPICAL} if words < TELLING else {})
         if are_long:
             config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
+            config |= {"hidden_size": 256} if rows >= MANY_LONG_TEXTS else {}
     elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
         config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
         tokenizer |= {"min_frequency": 1}
