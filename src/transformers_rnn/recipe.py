@@ -129,8 +129,8 @@ def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, 
     if words >= (TELLING_LONG if are_long else TELLING):
         chosen |= {"pretrained_vectors": "texts"} | ({"window": TOPICAL} if words < TELLING else {})
         if are_long:
-            config |= {"cell_type": "gru", "variational_dropout": True, "vocabulary_dropout": 0.3}
-            config |= {"hidden_size": 256} if rows >= MANY_LONG_TEXTS else {}
+            config |= {"cell_type": "gru", "hidden_size": 256 if rows >= MANY_LONG_TEXTS else width}
+            config |= {"variational_dropout": True, "vocabulary_dropout": 0.3}
     elif rows < FEW_TEXTS:  # many words of new texts are unknown, and each known one has to tell much
         config |= {"input_size": 256, "hidden_size": 128, "token_dropout": 0.2}
         tokenizer |= {"min_frequency": 1}
