@@ -132,8 +132,9 @@ def label_scale(data: LabelledData) -> dict[str, list[float]]:
     train = data.splits["train"]
     rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in first_rows(train)]
     labels = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    std = labels.std(axis=0)
-    return {"label_mean": labels.mean(axis=0).tolist(), "label_std": np.where(std > 0, std, 1.0).tolist()}
+    # Of a constant, the deviation that is computed may be a rounding error.
+    std = np.where(np.ptp(labels, axis=0) > 0, labels.std(axis=0), 1.0)
+    return {"label_mean": labels.mean(axis=0).tolist(), "label_std": std.tolist()}
 
 
 def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:
