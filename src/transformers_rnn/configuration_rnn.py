@@ -72,10 +72,10 @@ class RNNConfig(PreTrainedConfig):
         focal_gamma: Exponent of the focal loss (Lin et al., 2017); 0: the plain loss.
         label_smoothing: Share of each target that is spread over the other answers. Set it here and not with the
             `Trainer`'s `label_smoothing_factor`, whose loss knows no weights.
-        label_mean: Of regression, L means of the labels, which are added to what the head gives, times `label_std`: it
-            learns as well in grams as in tons. The logits are in the labels' own units. `None`: 0.
-        label_std: L deviations of the labels. The loss is that of the labels divided by them, so that several labels
-            count alike. `None`: 1.
+        label_mean: Of regression, L means of the labels, which are added to what the head gives, times `label_scale`,
+            so that it learns as well in grams as in tons: the logits are in the labels' own units. `None`: 0.
+        label_scale: L numbers, of the size of the labels' deviations, which what the head gives is multiplied by. The
+            loss is that of the labels divided by them, so that several labels count alike. `None`: 1.
         temperature: The pipelines and metrics divide logits by it before softmax or sigmoid (Guo et al., 2017); the
             model itself does not. Learned by `transformers_rnn.calibration.fit_calibration`.
         thresholds: For several labels at once, the score above which each of the L labels is given. `None`: 0.5.
@@ -126,7 +126,7 @@ class RNNConfig(PreTrainedConfig):
     focal_gamma: float | int = 0.0
     label_smoothing: float | int = 0.0
     label_mean: list[float | int] | None = None
-    label_std: list[float | int] | None = None
+    label_scale: list[float | int] | None = None
     temperature: float | int = 1.0
     thresholds: list[float | int] | None = None
     abstain_below: float | int | None = None
@@ -157,7 +157,7 @@ class RNNConfig(PreTrainedConfig):
         labels = kwargs.get("id2label") or kwargs.get("label2id") or ()
         if (kwargs.get("num_labels") or len(labels) or stored) != stored:
             # Those of another head.
-            for name in ("temperature", "thresholds", "abstain_below", "label_mean", "label_std"):
+            for name in ("temperature", "thresholds", "abstain_below", "label_mean", "label_scale"):
                 config_dict.pop(name, None)
         for name in (cls.__dataclass_fields__.keys() - {"dtype"} | {"num_labels"}) & kwargs.keys():
             config_dict[name] = kwargs.pop(name)  # checked with the rest, like an argument
@@ -200,7 +200,7 @@ class RNNConfig(PreTrainedConfig):
     @property
     def loss_choices(self) -> dict[str, Any]:
         """What the loss is told: the keyword arguments of `classification_loss`."""
-        names = ("class_weights", "pos_weight", "focal_gamma", "label_smoothing", "label_std")
+        names = ("class_weights", "pos_weight", "focal_gamma", "label_smoothing", "label_scale")
         return {name: getattr(self, name) for name in names}
 
     @classmethod

@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def check_label_scale(config: Any) -> None:
-    """Refuse a mean and deviation of the labels that do not belong together; the loss looks at the deviation."""
-    mean, std = config.label_mean, config.label_std
-    if mean is None and std is None:
+    """Refuse a mean and scale of the labels that do not belong together; the loss looks at the scale."""
+    mean, scale = config.label_mean, config.label_scale
+    if mean is None and scale is None:
         return
-    if mean is None or std is None or len(mean) != config.num_labels or not all(map(isfinite, mean)):
+    if mean is None or scale is None or len(mean) != config.num_labels or not all(map(isfinite, mean)):
         raise ValueError(
-            f"label_mean and label_std belong together, num_labels = {config.num_labels} finite numbers each, got "
-            f"{mean} and {std}. Pass both or neither."
+            f"label_mean and label_scale belong together, num_labels = {config.num_labels} finite numbers each, got "
+            f"{mean} and {scale}. Pass both or neither."
         )
 
 
@@ -24,7 +24,7 @@ def to_label_units(logits: Tensor, config: Any) -> Tensor:
 
     A half-precision number could not tell one label from the next where their mean is far from 0.
     """
-    if config.label_std is None:
+    if config.label_scale is None:
         return logits
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return wide * wide.new_tensor(config.label_std) + wide.new_tensor(config.label_mean)
+    return wide * wide.new_tensor(config.label_scale) + wide.new_tensor(config.label_mean)

@@ -15,7 +15,7 @@ IGNORED = -100
 _CHOICES = {
     "single_label_classification": ("class_weights", "focal_gamma", "label_smoothing"),
     "multi_label_classification": ("pos_weight", "focal_gamma", "label_smoothing"),
-    "regression": ("label_std",),
+    "regression": ("label_scale",),
 }
 
 
@@ -55,7 +55,7 @@ def classification_loss(
     pos_weight: Sequence[float] | None = None,
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
-    label_std: Sequence[float] | None = None,
+    label_scale: Sequence[float] | None = None,
     row_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the labels: cross-entropy, binary cross-entropy of each label, or squared error.
@@ -78,7 +78,7 @@ def classification_loss(
             (Lin et al., 2017, "Focal loss for dense object detection"). 0: the plain loss.
         label_smoothing: Share of the target that is spread evenly over the classes (Szegedy et al., 2016); of a
             multi-label table, over present and absent.
-        label_std: L deviations, in whose units errors are squared; regression only.
+        label_scale: L factors, by which errors are divided before they are squared; regression only.
         row_weights: (B,), a factor of the loss of each row; the sum is then divided by `num_items_in_batch`, or by
             nothing where that is `None`.
 
@@ -92,7 +92,7 @@ def classification_loss(
     labels = labels.to(logits.device)
     if problem_type not in get_args(ProblemType):
         raise ValueError(f"problem_type must be one of {', '.join(get_args(ProblemType))}, got {problem_type!r}.")
-    choices = (class_weights, pos_weight, focal_gamma, label_smoothing, label_std)
+    choices = (class_weights, pos_weight, focal_gamma, label_smoothing, label_scale)
     check_loss_choices(problem_type, logits.shape[1], *choices)
     reduction = "none" if row_weights is not None else "mean" if num_items_in_batch is None else "sum"
     if problem_type == "single_label_classification":
@@ -112,7 +112,7 @@ def classification_loss(
     else:
         labels = _check_table(labels, logits.shape, problem_type).to(logits.dtype)
         if problem_type == "regression":
-            loss = _squared_error(logits, labels, label_std, reduction)
+            loss = _squared_error(logits, labels, label_scale, reduction)
         else:
             losses = _binary_cross_entropy(logits, labels, pos_weight, focal_gamma, label_smoothing)
             loss = _reduced(losses, reduction, losses.numel())
@@ -137,13 +137,13 @@ def check_loss_choices(
     pos_weight: Sequence[float] | None = None,
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
-    label_std: Sequence[float] | None = None,
+    label_scale: Sequence[float] | None = None,
 ) -> None:
     """Refuse choices out of their range, and those that the loss of a problem does not have.
 
     Raises:
         ValueError: A number out of its range; class weights but for a single label, positive weights but for several,
-            anything but a deviation in regression.
+            anything but a scale in regression.
     """
     for name, weights in (("class_weights", class_weights), ("pos_weight", pos_weight)):
         if weights is None:
@@ -152,9 +152,9 @@ def check_loss_choices(
             raise ValueError(
                 f"{name} must hold num_labels = {num_labels} finite factors of at least 0, not all 0, got {weights}."
             )
-    if label_std is not None and not (len(label_std) == num_labels and all(0 < one < inf for one in label_std)):
+    if label_scale is not None and not (len(label_scale) == num_labels and all(0 < one < inf for one in label_scale)):
         raise ValueError(
-            f"label_std must hold num_labels = {num_labels} positive, finite deviations, got {label_std}."
+            f"label_scale must hold num_labels = {num_labels} positive, finite numbers, got {label_scale}."
         )
     if not 0 <= focal_gamma < inf:
         raise ValueError(f"focal_gamma must be a finite number of at least 0, got {focal_gamma}.")
@@ -165,7 +165,7 @@ def check_loss_choices(
         "pos_weight": pos_weight is not None,
         "focal_gamma": focal_gamma != 0,
         "label_smoothing": label_smoothing != 0,
-        "label_std": label_std is not None,
+        "label_scale": label_scale is not None,
     }
     for name, is_chosen in chosen.items():
         if is_chosen and problem_type in _CHOICES and name not in _CHOICES[problem_type]:
@@ -205,10 +205,10 @@ def _binary_cross_entropy(
     return -(present * (gamma * log_q).exp() * log_p + (1 - labels) * (gamma * log_p).exp() * log_q)
 
 
-def _squared_error(logits: Tensor, labels: Tensor, std: Sequence[float] | None, reduction: str) -> Tensor:
+def _squared_error(logits: Tensor, labels: Tensor, scale: Sequence[float] | None, reduction: str) -> Tensor:
     errors = logits - labels
-    if std is not None:
-        errors = errors / errors.new_tensor(std)
+    if scale is not None:
+        errors = errors / errors.new_tensor(scale)
     return functional.mse_loss(errors, torch.zeros_like(errors), reduction=reduction)
 
 

@@ -86,8 +86,8 @@ class ClassifierGraph:
         classifier = self.model.classifier
         weight = graph.weight("classifier.weight", classifier.weight)
         logits = graph.add("Gemm", pooled, weight, graph.bias("classifier.bias", classifier.bias), transB=1)
-        if config.label_std is not None:
-            scaled = graph.add("Mul", logits, graph.constant(config.label_std, np.float32))
+        if config.label_scale is not None:
+            scaled = graph.add("Mul", logits, graph.constant(config.label_scale, np.float32))
             logits = graph.add("Add", scaled, graph.constant(config.label_mean, np.float32))
         graph.output("logits", logits, np.float32, ("B", classifier.out_features))
         for field, (dtype, width) in self.fields.items():

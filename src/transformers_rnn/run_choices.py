@@ -122,19 +122,22 @@ def loss_fields(
             )
         # With its own factor the host takes the labels away from the model, and with them weights and focal loss.
         told["label_smoothing"], arguments.label_smoothing_factor = smoothing, 0.0
-    if data.problem_type == "regression" and not {"label_mean", "label_std"} & fields.keys():
-        told |= label_scale(data)
+    if data.problem_type == "regression" and not {"label_mean", "label_scale"} & fields.keys():
+        told |= scale_of_labels(data)
     return told
 
 
-def label_scale(data: LabelledData) -> dict[str, list[float]]:
-    """Mean and deviation of the training labels, of a stream those of its first rows; a constant label's is 1."""
+def scale_of_labels(data: LabelledData) -> dict[str, list[float]]:
+    """Mean of the training labels, of a stream of its first rows, and a quarter of their deviation; of a constant 1.
+
+    A quarter, as a head whose small weights have to reach 4 learns better than one that has to reach 1.
+    """
     train = data.splits["train"]
     rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in first_rows(train)]
     labels = np.asarray(rows, np.float64).reshape(len(rows), -1)
     # Of a constant, the deviation that is computed may be a rounding error.
-    std = np.where(np.ptp(labels, axis=0) > 0, labels.std(axis=0), 1.0)
-    return {"label_mean": labels.mean(axis=0).tolist(), "label_std": std.tolist()}
+    scale = np.where(np.ptp(labels, axis=0) > 0, labels.std(axis=0) / 4, 1.0)
+    return {"label_mean": labels.mean(axis=0).tolist(), "label_scale": scale.tolist()}
 
 
 def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:

@@ -40,7 +40,7 @@ def build(tmp_path):
     problems = {
         "single": CALIBRATED,
         "multi": {"problem_type": "multi_label_classification", "thresholds": [0.5] * 3, "temperature": 2.0},
-        "regression": {"problem_type": "regression", "label_mean": [5.0] * 3, "label_std": [1.0, 2.0, 30.0]},
+        "regression": {"problem_type": "regression", "label_mean": [5.0] * 3, "label_scale": [1.0, 2.0, 30.0]},
     }
     for name, fields in problems.items():
         labels = {0: "a", 1: "b", 2: "c"}

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.losses import classification_loss
-from transformers_rnn.run_choices import label_scale
+from transformers_rnn.run_choices import scale_of_labels
 from transformers_rnn.training import train_classifier
 
 REGRESSION = "regression"
@@ -30,7 +30,7 @@ def test_the_scale_is_put_on_the_logits_and_taken_from_the_loss(case, data):
     standard = torch.randn(len(batch), size, dtype=torch.float64)
     model.config.problem_type = REGRESSION
     plain = case.call(batch, mask, labels=standard)
-    model.config.label_mean, model.config.label_std = mean, std
+    model.config.label_mean, model.config.label_scale = mean, std
     moved, scale = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
     scaled = case.call(batch, mask, labels=standard * scale + moved)
     torch.testing.assert_close(scaled.logits, plain.logits * scale + moved)
@@ -43,8 +43,8 @@ def test_the_scale_is_put_on_the_logits_and_taken_from_the_loss(case, data):
 @torch.no_grad()
 def test_pieces_and_prefixes_have_the_same_units(case, cut):
     config = case.model.config
-    config.problem_type, config.label_mean, config.label_std = REGRESSION, [500.0] * config.num_labels, [100.0] * 4
-    config.label_std = config.label_std[: config.num_labels]
+    config.problem_type, config.label_mean, config.label_scale = REGRESSION, [500.0] * config.num_labels, [100.0] * 4
+    config.label_scale = config.label_scale[: config.num_labels]
     for sequence in case.sequences:
         whole = case.alone(sequence)
         prefixes = case.call(sequence[None], output_prefix_logits=True).prefix_logits
@@ -78,9 +78,9 @@ def test_several_targets_in_units_of_their_own_count_alike():
     labels, logits = torch.randn(5, 2) * torch.tensor([1.0, 1e4]), torch.randn(5, 2)
     std = labels.std(dim=0, correction=0)
     expected = functional.mse_loss(logits / std, labels / std)
-    torch.testing.assert_close(classification_loss(logits, labels, REGRESSION, label_std=std.tolist()), expected)
+    torch.testing.assert_close(classification_loss(logits, labels, REGRESSION, label_scale=std.tolist()), expected)
     parts = sum(
-        classification_loss(logits[[i]], labels[[i]], REGRESSION, 10, label_std=std.tolist()) for i in range(5)
+        classification_loss(logits[[i]], labels[[i]], REGRESSION, 10, label_scale=std.tolist()) for i in range(5)
     )
     torch.testing.assert_close(parts, expected)
 
@@ -96,18 +96,18 @@ def test_the_scale_is_that_of_the_training_labels(is_stream):
     if is_stream:
         splits = {name: split.to_iterable_dataset() for name, split in splits.items()}
     data = load_labelled_data(splits, problem_type=REGRESSION)
-    assert label_scale(data) == {"label_mean": [2.0, pytest.approx(0.1)], "label_std": [1.0, 1.0]}
+    assert scale_of_labels(data) == {"label_mean": [2.0, pytest.approx(0.1)], "label_scale": [0.25, 1.0]}
 
 
 def test_a_chosen_scale_stays(tmp_path):
     table = {"text": ["a b", "b c"] * 8, "label": [10.0, 20.0] * 8}
-    fields = {"label_mean": [1.0], "label_std": [2.0], "hidden_size": 4, "num_train_epochs": 1, "disable_tqdm": True}
+    fields = {"label_mean": [1.0], "label_scale": [2.0], "hidden_size": 4, "num_train_epochs": 1, "disable_tqdm": True}
     result = train_classifier(table, tmp_path, **fields)
-    assert (result.model.config.label_mean, result.model.config.label_std) == ([1.0], [2.0])
+    assert (result.model.config.label_mean, result.model.config.label_scale) == ([1.0], [2.0])
 
 
 def test_a_half_precision_model_tells_labels_far_from_zero_apart():
-    config = RNNConfig(input_size=2, problem_type=REGRESSION, num_labels=1, label_mean=[1e6], label_std=[10.0])
+    config = RNNConfig(input_size=2, problem_type=REGRESSION, num_labels=1, label_mean=[1e6], label_scale=[10.0])
     model = RNNForSequenceClassification(config).to(torch.bfloat16).eval()
     logits = model(input_features=torch.randn(6, 3, 2).to(torch.bfloat16)).logits
     assert logits.dtype == torch.float32
@@ -115,11 +115,11 @@ def test_a_half_precision_model_tells_labels_far_from_zero_apart():
 
 
 def test_another_head_has_no_scale_of_this_one(tmp_path):
-    config = RNNConfig(problem_type=REGRESSION, num_labels=1, label_mean=[5.0], label_std=[2.0])
+    config = RNNConfig(problem_type=REGRESSION, num_labels=1, label_mean=[5.0], label_scale=[2.0])
     RNNForSequenceClassification(config).save_pretrained(tmp_path)
     assert RNNConfig.from_pretrained(tmp_path).label_mean == [5.0]
     other = RNNConfig.from_pretrained(tmp_path, num_labels=3, problem_type="single_label_classification")
-    assert (other.label_mean, other.label_std) == (None, None)
+    assert (other.label_mean, other.label_scale) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -127,25 +127,25 @@ def test_another_head_has_no_scale_of_this_one(tmp_path):
     [
         (
             {"label_mean": [0.0], "num_labels": 1},
-            "label_mean and label_std belong together, num_labels = 1 finite numbers each, got [0.0] and None. Pass "
+            "label_mean and label_scale belong together, num_labels = 1 finite numbers each, got [0.0] and None. Pass "
             "both or neither.",
         ),
         (
-            {"label_mean": [np.inf], "label_std": [1.0], "num_labels": 1},
-            "label_mean and label_std belong together, num_labels = 1 finite numbers each, got [inf] and [1.0]. Pass "
-            "both or neither.",
+            {"label_mean": [np.inf], "label_scale": [1.0], "num_labels": 1},
+            "label_mean and label_scale belong together, num_labels = 1 finite numbers each, got [inf] and [1.0]. "
+            "Pass both or neither.",
         ),
         (
-            {"label_mean": [0.0], "label_std": [0.0], "num_labels": 1},
-            "label_std must hold num_labels = 1 positive, finite deviations, got [0.0].",
+            {"label_mean": [0.0], "label_scale": [0.0], "num_labels": 1},
+            "label_scale must hold num_labels = 1 positive, finite numbers, got [0.0].",
         ),
         (
-            {"label_mean": [0.0], "label_std": [1.0], "num_labels": 2, "problem_type": REGRESSION},
-            "label_std must hold num_labels = 2 positive, finite deviations, got [1.0].",
+            {"label_mean": [0.0], "label_scale": [1.0], "num_labels": 2, "problem_type": REGRESSION},
+            "label_scale must hold num_labels = 2 positive, finite numbers, got [1.0].",
         ),
         (
-            {"label_mean": [0.0, 0.0], "label_std": [1.0, 1.0], "problem_type": "multi_label_classification"},
-            "label_std has no meaning for multi_label_classification, whose loss takes pos_weight, focal_gamma, "
+            {"label_mean": [0.0, 0.0], "label_scale": [1.0, 1.0], "problem_type": "multi_label_classification"},
+            "label_scale has no meaning for multi_label_classification, whose loss takes pos_weight, focal_gamma, "
             "label_smoothing. Leave it out.",
         ),
     ],

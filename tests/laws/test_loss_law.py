@@ -203,7 +203,7 @@ def test_accumulated_batches_weigh_like_one_large_batch(problem_type, choices, t
         ),
         (
             {"label_smoothing": 0.1, "problem_type": REGRESSION, "num_labels": 1},
-            "label_smoothing has no meaning for regression, whose loss takes label_std. Leave it out.",
+            "label_smoothing has no meaning for regression, whose loss takes label_scale. Leave it out.",
         ),
     ],
 )

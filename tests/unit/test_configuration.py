@@ -46,7 +46,7 @@ DEFAULTS = {
     "focal_gamma": 0.0,
     "label_smoothing": 0.0,
     "label_mean": None,
-    "label_std": None,
+    "label_scale": None,
     "temperature": 1.0,
     "thresholds": None,
     "abstain_below": None,

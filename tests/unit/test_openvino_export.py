@@ -18,7 +18,7 @@ def model_of(**fields):
 
 def test_a_directory_holds_what_is_needed(tmp_path):
     tokenizer = train_tokenizer(["a b c d"])
-    units = {"problem_type": "regression", "label_mean": [5.0, -400.0], "label_std": [2.0, 30.0]}
+    units = {"problem_type": "regression", "label_mean": [5.0, -400.0], "label_scale": [2.0, 30.0]}
     model = model_of(vocab_size=len(tokenizer), pad_token_id=0, bidirectional=True, **units).double().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert export_openvino(model, tmp_path / "out", tokenizer) == tmp_path / "out" / "model.xml"

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # torch's own
 
 
-SCALE = {"label_mean": [5.0, -400.0], "label_std": [2.0, 30.0]}
+SCALE = {"label_mean": [5.0, -400.0], "label_scale": [2.0, 30.0]}
 
 
 def model_of(**fields):
