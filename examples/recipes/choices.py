@@ -7,10 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from data import unlabelled_reviews
 from finetuning import finetune
 
-from transformers_rnn.cooccurrence import vectors_from_texts
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import LabelledData
 from transformers_rnn.pretrained_embeddings import known_words, vectors_from_model
@@ -50,18 +48,12 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
     return taught, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
 
 
-def _imdb(data: LabelledData, run: Run) -> Prepared:
-    texts = [*unlabelled_reviews(run.folder), *data.splits["train"]["text"]]
-    return data, {"pretrained_vectors": partial(vectors_from_texts, texts), "num_train_epochs": 3}
-
-
 # The default is the best that was found for the other sets.
 BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
     "sst2": _words,
     "sst2-phrases": _sst2_phrases,
     "trec6": _trec6,
     "goemotions": _words,
-    "imdb": _imdb,
 }
 
 

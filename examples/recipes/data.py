@@ -85,12 +85,6 @@ def imdb(folder: Path) -> DataSet:
     return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
 
 
-def unlabelled_reviews(folder: Path) -> list[str]:
-    """50,000 further reviews of IMDb without a label."""
-    with gzip.open(folder / "imdb" / "unsup.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line)["text"] for line in lines]
-
-
 def bbc_news(folder: Path) -> DataSet:
     """News and their section; a fifth becomes the test set."""
     with gzip.open(folder / "bbc_news" / "all.jsonl.gz", "rt", encoding="utf-8") as lines:

@@ -1,6 +1,5 @@
 """The recipes' scripts, on a few made-up rows: what they run, keep and show."""
 
-import gzip
 import json
 import sys
 
@@ -59,21 +58,18 @@ def test_what_is_missing_is_run_and_shown(tmp_path, recipes):
     assert row.startswith(f"| trec6 (accuracy) | 100.0 |  | {100 * trained['test']['accuracy']:.1f} |  | 96.4 (ULMFiT")
 
 
-@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "goemotions", "imdb"])
+@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "goemotions"])
 def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, bert, monkeypatch):
     import choices
 
-    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "goemotions", "imdb"}
+    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "goemotions"}
     monkeypatch.setattr(choices, "_minilm", lambda: bert)
-    (tmp_path / "imdb").mkdir()
-    with gzip.open(tmp_path / "imdb" / "unsup.jsonl.gz", "wt") as file:
-        file.write(json.dumps({"text": "a film that nobody has judged"}))
     labels = [[label] for label in LABELS] if name == "goemotions" else LABELS
     data = load_labelled_data({"train": {"text": TEXTS, "label": labels}}, seed=7)
     prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path, tmp_path / "run", 7))
     fields = {"max_steps": 2, "disable_tqdm": True, "eval_strategy": "no"}
     result = train_classifier(prepared, tmp_path / "run", seed=7, **{**chosen, **fields})
-    source = "neighbours in the texts" if name == "imdb" else "minilm" if name == "trec6" else "bert"
+    source = "minilm" if name == "trec6" else "bert"
     assert source in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert set(result.metrics) >= {"macro_f1"}
 
