@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainingArguments
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining
 from .encoding import count_rows, first_rows
+from .feature_moments import FeatureMoments
 from .labelled_data import LabelledData, load_labelled_data
 from .layerwise_training import check_layerwise_lr_decay
 from .recipe import Recipe, settle_strategies
@@ -135,9 +136,10 @@ def scale_of_labels(data: LabelledData) -> dict[str, list[float]]:
     train = data.splits["train"]
     rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in first_rows(train)]
     labels = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    # Of a constant, the deviation that is computed may be a rounding error.
-    scale = np.where(np.ptp(labels, axis=0) > 0, labels.std(axis=0) / 4, 1.0)
-    return {"label_mean": labels.mean(axis=0).tolist(), "label_scale": scale.tolist()}
+    moments = FeatureMoments(labels.shape[1])
+    moments.add(labels)
+    scale = np.where(moments.deviation > 0, moments.deviation / 4, 1.0)
+    return {"label_mean": moments.mean.tolist(), "label_scale": scale.tolist()}
 
 
 def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:

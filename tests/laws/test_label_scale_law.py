@@ -43,8 +43,8 @@ def test_the_scale_is_put_on_the_logits_and_taken_from_the_loss(case, data):
 @torch.no_grad()
 def test_pieces_and_prefixes_have_the_same_units(case, cut):
     config = case.model.config
-    config.problem_type, config.label_mean, config.label_scale = REGRESSION, [500.0] * config.num_labels, [100.0] * 4
-    config.label_scale = config.label_scale[: config.num_labels]
+    config.problem_type = REGRESSION
+    config.label_mean, config.label_scale = [500.0] * config.num_labels, [100.0] * config.num_labels
     for sequence in case.sequences:
         whole = case.alone(sequence)
         prefixes = case.call(sequence[None], output_prefix_logits=True).prefix_logits
