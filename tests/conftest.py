@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from transformers_rnn.denormals import restore_denormals
+from transformers_rnn.freed_memory import return_freed_memory
 
 # `pytest --hypothesis-profile=thorough tests/laws` is the long run of the laws.
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
@@ -21,10 +22,11 @@ settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)
-def denormals_are_numbers():
-    """A test that trains without evaluating leaves them flushed, which hypothesis does not take."""
+def training_is_over():
+    """A test that trains without evaluating leaves denormals flushed, which hypothesis does not take."""
     yield
     restore_denormals()
+    return_freed_memory()
 
 
 @pytest.fixture

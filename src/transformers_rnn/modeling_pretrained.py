@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from .configuration_rnn import RNNConfig
 from .denormals import restore_denormals
+from .freed_memory import return_freed_memory
 from .initialization import initialize_module
 
 # Arguments of the host's attention models, and why there is none here.
@@ -65,9 +66,10 @@ class RNNPreTrainedModel(PreTrainedModel):
         return loaded
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; evaluation ends the flushing of denormals that training begins on a CPU."""
+        """Set training or evaluation mode; evaluation ends what training on a CPU begins (denormals, freed memory)."""
         if not mode:
             restore_denormals()
+            return_freed_memory()
         super().train(mode)
         return self
 

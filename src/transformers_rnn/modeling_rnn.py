@@ -11,6 +11,7 @@ from .adoption import adopted_config, copy_recurrent_weights
 from .configuration_rnn import RNNConfig
 from .denormals import flush_denormals
 from .embedding import SequenceEmbedding
+from .freed_memory import keep_freed_memory
 from .label_scale import to_label_units
 from .losses import classification_loss, infer_problem_type
 from .modeling_pretrained import RNNPreTrainedModel
@@ -120,6 +121,7 @@ class RNNModel(RNNPreTrainedModel):
         alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
         if self.training and sequence.device.type == "cpu" and torch.is_grad_enabled():
             flush_denormals()
+            keep_freed_memory()
         fill = self.config.pad_token_id if sequence.ndim == 2 else None
         aligned = alignment.align(sequence, fill or 0)
         previous_ids = None if state is None else state.previous_ids

@@ -27,6 +27,7 @@ SECTIONS = (
     "trainer_loop",
     "limit",
     "denormal_proof",
+    "freed_memory_proof",
     "padding_share",
     "onnx_runtime",
     "pipelines",

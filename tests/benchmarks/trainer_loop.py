@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from transformers_rnn.denormals import flush_denormals, restore_denormals
+from transformers_rnn.freed_memory import return_freed_memory
 
 NAMES = ("(c) by hand", "`Trainer`, list of examples", "`Trainer`, table of `datasets`")
 LONG_STEPS = 3
@@ -91,6 +92,7 @@ def _times(load: Load, cell: str, loads: Loads) -> tuple[int, dict[str, float]]:
 def _by_hand(load: Load, model: nn.Module, batches: list[list[int]], epochs: int) -> Contender:
     def before(_: int) -> None:
         restore_denormals()
+        return_freed_memory()
         flush_denormals()
         loss_of(model, load.batch(batches[-1])).backward()
         model.zero_grad()
@@ -112,6 +114,7 @@ def _by_trainer(load: Load, padded: nn.Module, dataset: Any, epochs: int) -> Con
 
     def before(_: int) -> None:
         restore_denormals()
+        return_freed_memory()
         trainers[:] = [host_trainer(load, ours(padded), dataset, num_train_epochs=epochs)]
 
     def run(_: int) -> None:

@@ -6,6 +6,7 @@ from report import Aim, Section, Table, figure, seconds
 from textbook import CELLS, adamw, loss_of, same_weights, step
 
 from transformers_rnn.denormals import flush_denormals, restore_denormals
+from transformers_rnn.freed_memory import return_freed_memory
 
 NAMES = {
     "a": "(a) padded `nn.{}`, random batches",
@@ -84,6 +85,7 @@ def _contender(model, rounds: list, flushed: bool) -> Contender:
 
     def before(index: int) -> None:
         restore_denormals()
+        return_freed_memory()
         prepare()
         loss_of(model, rounds[index][-1].cut(16)).backward()  # wakes the threads
         optimizer.zero_grad()

@@ -35,6 +35,7 @@ ROOMS = [
     "feature_extraction_rnn",
     "state",
     "denormals",
+    "freed_memory",
     "embedding",
     "padding",
     "recurrence",
