@@ -14,6 +14,7 @@ from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, read_prediction
 
 TRUST = 4.0  # in the model's own probabilities, until the rows of a label say otherwise: inverse variance of a prior
 POINTS = 20  # of a coverage curve
+FLATTEST = 0.01  # slope: answers keep their order
 
 
 class CoveragePoint(NamedTuple):
@@ -35,7 +36,7 @@ def fit_calibration(config: Any, logits: Any, labels: Any) -> None:
     Elkan & Naryanaswamy, 2014, "Optimal thresholding of classifiers to maximize F1 measure"): the one that happens to
     be best on a few rows is mostly noise. The probabilities are the model's, scaled and shifted for each label (Platt,
     1999) as far as its rows speak for it. A label that no row has gets the threshold of all labels together.
-    Regression has nothing to calibrate and is left as it is.
+    Regression is left as it is, see [`calibration_slopes`].
 
     Use rows that the model was not trained on, and fit again after any further training.
 
@@ -56,6 +57,26 @@ def fit_calibration(config: Any, logits: Any, labels: Any) -> None:
     config.temperature = _temperature(found, logits)
     if found.problem_type == MULTI:
         config.thresholds = _thresholds(found.references.astype(bool), logits / config.temperature)
+
+
+def calibration_slopes(logits: Any, labels: Any, label_mean: Any) -> list[float]:
+    """What to multiply the distance of answers from the mean of the labels by, for each target of regression.
+
+    A model of few and noisy rows learns noise, and answers farther from the mean than it knows. The slope of the
+    labels over the answers tells by how much (Copas, 1983, "Regression, prediction and shrinkage"): it is fitted with
+    one more row that speaks for the answers as they are, and lies from 0.01 to 1.
+
+    Args:
+        logits: (B, L), in the units of the labels, of rows that the model was not trained on.
+        labels: (B,) or (B, L).
+        label_mean: (L,), see [`RNNConfig`].
+    """
+    answered = np.asarray(logits, dtype=np.float64) - label_mean
+    true = np.asarray(labels, dtype=np.float64).reshape(answered.shape) - label_mean
+    row = (true**2).mean(0)
+    agreement, spread = (answered * true).sum(0) + row, (answered**2).sum(0) + row
+    slopes = np.divide(agreement, spread, out=np.ones_like(spread), where=spread > 0)
+    return [float(slope) for slope in slopes.clip(FLATTEST, 1.0)]
 
 
 def coverage_curve(config: Any, logits: Any, labels: Any, *, points: int = POINTS) -> list[CoveragePoint]:

@@ -1,6 +1,6 @@
 """Labelled data, a recipe and what was chosen instead -> one training, and the directory it leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 
-from .calibration import fit_calibration
+from .calibration import calibration_slopes, fit_calibration
 from .checkpoints import (
     Stopwatch,
     describe_run,
@@ -22,6 +22,7 @@ from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingStart, settle_start
 from .encoding import count_rows, encode, input_fields, learn_processor, make_vectors
 from .evaluation import LengthOrderedTrainer, answer, config_of
+from .label_scale import draw_to_mean
 from .labelled_data import LabelledData
 from .layerwise_training import GradualUnfreezing, decay_learning_rates
 from .metrics import compute_metrics_for
@@ -45,6 +46,7 @@ class TrainingResult:
         intervals: The 95 % confidence interval of each metric.
         data: The splits that were used.
         trainer: The host's trainer, for what else it can do; `predict` answers in another order, see [`answer`].
+        slopes: Of regression, fitted on the validation set and part of the weights, see [`calibration_slopes`].
     """
 
     directory: Path
@@ -54,6 +56,7 @@ class TrainingResult:
     intervals: dict[str, tuple[float, float]]
     data: LabelledData
     trainer: Trainer
+    slopes: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,12 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     }
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     train_or_resume(trainer, run, patience, choices.resume)
-    metrics, intervals = _finish(trainer, splits, data, described, choices.card)
+    slopes = _settle_slopes(trainer, splits.get("validation"), choices)
+    card = {"calibration": {"slopes": slopes, "fitted_on": "validation"}} if slopes else {}
+    metrics, intervals = _finish(trainer, splits, data, described, {**card, **choices.card})
     if choices.args is None and "save_total_limit" not in choices.arguments:
         remove_checkpoints(output_dir)
-    return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer)
+    return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer, slopes)
 
 
 def _arguments(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingArguments:
@@ -168,6 +173,19 @@ def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -
     if not arguments.load_best_model_at_end or given == 0:
         return None
     return recipe.patience if given is None else given
+
+
+def _settle_slopes(trainer: LengthOrderedTrainer, validation: Any, choices: Choices) -> Sequence[float] | None:
+    """Draw the answers of a regression to the mean of the labels, as far as the validation set tells."""
+    config, slopes = config_of(trainer), choices.slopes
+    if config.label_mean is None:
+        return None
+    if validation is not None:
+        answers = answer(trainer, "validation", validation)
+        slopes = calibration_slopes(answers.logits, answers.labels, config.label_mean)
+    if slopes is not None:
+        draw_to_mean(trainer.model.classifier, slopes)  # type: ignore[union-attr, arg-type]
+    return slopes
 
 
 def _finish(

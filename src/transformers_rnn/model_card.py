@@ -27,7 +27,7 @@ __all__ = ["describe_hardware", "write_model_card"]
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TRAINING_KEYS = ("arguments", "seconds", "command")
-CALIBRATION_KEYS = ("temperature", "thresholds", "abstain_below", "coverage", "fitted_on")
+CALIBRATION_KEYS = ("temperature", "thresholds", "abstain_below", "coverage", "slopes", "fitted_on")
 HUB_TASKS = ("text-classification",)  # of ours; it has none for vectors but the forecasting of time series
 HUB_METRICS = {  # where names differ
     "subset_accuracy": "accuracy",
@@ -98,7 +98,8 @@ def write_model_card(
         dataset_notes: how the data was split, what was left out.
         intervals: name of a metric -> both ends of its 95 % interval.
         calibration: any of `temperature`, `thresholds` (L,), `abstain_below`, `fitted_on` (a split), and `coverage`:
-            (probability below which there is no answer, share answered, share right among these), each from 0 to 1.
+            (probability below which there is no answer, share answered, share right among these), each from 0 to 1;
+            of regression `slopes` (L,), see [`calibration_slopes`].
         pictures: name of a file in the directory -> what it shows.
         seed: of the run.
         hardware: that was trained on, see `describe_hardware`.
@@ -152,7 +153,7 @@ def write_model_card(
             energy=energy_text(training.get("seconds"), watts, energy, energy_method),
         ),
         results=results_section(figures, intervals, labels, split, [picture(*pair) for pair in pictures.items()]),
-        calibration=calibration_section(labels, **calibration) if labels else "",
+        calibration=calibration_section(labels, **calibration) if labels or calibration.get("slopes") else "",
         limits=limits or UNKNOWN_LIMITS,
     )
     card.text += "\n"

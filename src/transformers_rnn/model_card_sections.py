@@ -217,12 +217,16 @@ def calibration_section(
     thresholds: Sequence[float] | None = None,
     abstain_below: float | None = None,
     coverage: Sequence[tuple[float, float, float]] | None = None,
+    slopes: Sequence[float] | None = None,
     fitted_on: str | None = None,
 ) -> str:
     blocks = []
     where = f", fitted on the `{fitted_on}` split" if fitted_on else ""
     if temperature is not None:
         blocks.append(f"The logits are divided by a temperature of {temperature:.4g}{where}.")
+    if slopes is not None:
+        by = ", ".join(f"{slope:.4g}" for slope in slopes)
+        blocks.append(f"The distance of an answer from the mean of the labels is multiplied by {by}{where}.")
     if thresholds is not None:
         blocks.append(f"A label is given from its own threshold on{where}:")
         pairs = list(zip(names, thresholds, strict=True))

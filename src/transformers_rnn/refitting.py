@@ -123,11 +123,13 @@ def _settled(choices: Choices, first: TrainingResult) -> Choices:
     config, state = first.model.config, first.trainer.state
     kept = state.best_global_step if first.trainer.args.load_best_model_at_end else None
     calibration = {name: getattr(config, name) for name in ("temperature", "thresholds")}
+    told = {} if first.slopes else {"calibration": {**calibration, "fitted_on": "validation"}}
     return replace(
         choices,
         arguments={name: value for name, value in choices.arguments.items() if name != BEST},
         config_fields={**choices.config_fields, **calibration},
+        slopes=first.slopes,
         early_stopping_patience=None,
         callbacks=[*choices.callbacks, StopAfter((kept or state.global_step) / state.max_steps)],
-        card={"calibration": {**calibration, "fitted_on": "validation"}, **choices.card},
+        card={**told, **choices.card},
     )

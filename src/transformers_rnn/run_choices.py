@@ -30,6 +30,7 @@ class Choices:
         args: A whole `TrainingArguments`, or `None`.
         arguments: Arguments of the host's `TrainingArguments` that were chosen one by one.
         config_fields: Fields of [`RNNConfig`].
+        slopes: Of regression, where another run has fitted them, see [`calibration_slopes`].
 
     Raises:
         ValueError: `layerwise_lr_decay` or `weight_averaging` that is none.
@@ -51,6 +52,7 @@ class Choices:
     gradual_unfreezing: bool = False
     callbacks: Sequence[TrainerCallback] = ()
     resume: bool = True
+    slopes: Sequence[float] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

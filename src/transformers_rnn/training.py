@@ -49,7 +49,8 @@ def train_classifier(
     Whatever is left open is chosen from the data (see [`choose_recipe`]). The directory gets the best model of the
     run with a temperature and thresholds fitted on the validation set, its tokenizer or feature extractor, the
     metrics as JSON (`all_results.json`, as the host's scripts write it), pictures, and a model card. For regression
-    the model is told mean and scale of the training labels, so that it learns the same in any unit.
+    the model is told mean and scale of the training labels, so that it learns the same in any unit, and its answers
+    are drawn to the mean as far as the validation set tells.
 
     Killed at any moment and called again with the same arguments, it goes on from the last whole checkpoint and ends
     with the same weights as if nothing had happened. The checkpoints are removed when everything is saved, unless

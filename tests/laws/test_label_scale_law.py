@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
+from transformers_rnn.label_scale import draw_to_mean
 from transformers_rnn.labelled_data import load_labelled_data
 from transformers_rnn.losses import classification_loss
 from transformers_rnn.run_choices import scale_of_labels
@@ -97,6 +98,34 @@ def test_the_scale_is_that_of_the_training_labels(is_stream):
         splits = {name: split.to_iterable_dataset() for name, split in splits.items()}
     data = load_labelled_data(splits, problem_type=REGRESSION)
     assert scale_of_labels(data) == {"label_mean": [2.0, pytest.approx(0.1)], "label_scale": [0.25, 1.0]}
+
+
+@given(case=cases(dtype=torch.float64), slope=st.floats(0.01, 1))
+@torch.no_grad()
+def test_drawn_to_the_mean(case, slope):
+    config, size = case.model.config, case.model.config.num_labels
+    config.problem_type, config.label_mean, config.label_scale = REGRESSION, [500.0] * size, [100.0] * size
+    batch, mask = case.padded()
+    before = case.call(batch, mask).logits
+    draw_to_mean(case.model.classifier, [slope] * size)
+    torch.testing.assert_close(case.call(batch, mask).logits, 500 + slope * (before - 500))
+
+
+def test_labels_that_say_nothing_are_answered_with_about_their_mean(tmp_path):
+    generator = np.random.default_rng(1)
+    series, noise = generator.normal(size=(100, 3, 1)), generator.normal(500, 100, 100)
+    table = {"series": list(series), "label": list(noise)}
+    options = {"vector_column": "series", "test_size": 0.2, "validation_size": 0.3, "learning_rate": 0.02}
+    result = train_classifier(table, tmp_path, disable_tqdm=True, refit=False, num_train_epochs=30, **options)
+    assert 0 < result.slopes[0] < 0.5
+    test = result.data.splits["test"]
+    with torch.no_grad():
+        inputs = result.processing_class(test["input_features"], padding=True, return_tensors="pt")
+        errors = result.model(**inputs).logits[:, 0].double() - torch.tensor(test["labels"]).double().flatten()
+    assert float((errors**2).mean()) == pytest.approx(result.metrics["mse"], rel=1e-4), "measured as it answers"
+    assert f"is multiplied by {result.slopes[0]:.4g}, fitted on the `validation` split" in (
+        tmp_path / "README.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_a_chosen_scale_stays(tmp_path):

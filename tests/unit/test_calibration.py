@@ -10,10 +10,17 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from transformers_rnn import RNNConfig
-from transformers_rnn.calibration import CoveragePoint, coverage_curve, find_abstain_below, fit_calibration
+from transformers_rnn.calibration import (
+    CoveragePoint,
+    calibration_slopes,
+    coverage_curve,
+    find_abstain_below,
+    fit_calibration,
+)
 from transformers_rnn.metrics import evaluate_predictions
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+NUMBERS = st.integers(-1000, 1000).map(lambda number: number / 100)
 
 
 def config(problem_type: str | None, num_labels: int, **fields) -> RNNConfig:
@@ -109,6 +116,35 @@ def test_regression_is_left_as_it_is():
     settings = config(REGRESSION, 1)
     fit_calibration(settings, np.ones((4, 1)), np.ones(4))
     assert (settings.temperature, settings.thresholds) == (1.0, None)
+
+
+def test_noise_is_drawn_to_the_mean_and_truth_is_not():
+    generator = np.random.default_rng(0)
+    labels = generator.normal(5, 2, (1000, 1))
+    noise = generator.normal(5, 2, (1000, 1))
+    slopes = calibration_slopes(np.hstack([labels, noise, labels + noise - 5]), np.repeat(labels, 3, 1), [5.0] * 3)
+    assert slopes == pytest.approx([1, 0.01, 0.5], abs=0.05)
+
+
+@given(
+    answers=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=20),
+    unit=st.floats(1e-3, 1e3),
+    mean=NUMBERS,
+)
+def test_slopes_lie_between_almost_none_and_one_in_any_unit(answers, unit, mean):
+    logits, labels = np.array(answers).T
+    (slope,) = calibration_slopes(logits[:, None], labels, [mean])
+    assert 0.01 <= slope <= 1
+    (other,) = calibration_slopes(logits[:, None] * unit, labels * unit, [mean * unit])
+    assert other == pytest.approx(slope, rel=1e-6)
+
+
+def test_few_rows_do_not_decide_alone():
+    opposite = np.array([[1.0], [-1.0]])
+    assert calibration_slopes(0 * opposite, opposite, [0.0]) == [1.0], "an answer that is the mean already"
+    assert calibration_slopes(opposite, 0 * opposite, [0.0]) == [0.01]
+    assert calibration_slopes(0 * opposite, 0 * opposite, [0.0]) == [1.0], "nothing is known"
+    assert calibration_slopes(2 * opposite, opposite, [0.0]) == [pytest.approx((4 + 1) / (8 + 1))]
 
 
 @pytest.mark.parametrize("logits", [np.zeros((4, 3)), np.full((4, 2), np.nan)])
