@@ -1,7 +1,7 @@
 """Validation logits -> scores that can be trusted, labels worth giving, and when to give no answer.
 
-Everything learned here is stored in the config and applied by both pipelines and the metrics; the model's logits stay
-what they are.
+What is learned here is stored in the config and applied by both pipelines and the metrics; the model's logits stay
+what they are. Slopes of regression alone go into its head.
 """
 
 from typing import Any, NamedTuple
@@ -70,6 +70,9 @@ def calibration_slopes(logits: Any, labels: Any, label_mean: Any) -> list[float]
         logits: (B, L), in the units of the labels, of rows that the model was not trained on.
         labels: (B,) or (B, L).
         label_mean: (L,), see [`RNNConfig`].
+
+    Returns:
+        The slopes (L,).
     """
     answered = np.asarray(logits, dtype=np.float64) - label_mean
     true = np.asarray(labels, dtype=np.float64).reshape(answered.shape) - label_mean
