@@ -372,7 +372,8 @@ def test_no_picture(tmp_path):
         (
             {"calibration": {"threshold": 0.5}},
             ValueError,
-            "calibration may hold temperature, thresholds, abstain_below, coverage, slopes, fitted_on, got also threshold",
+            "calibration may hold temperature, thresholds, abstain_below, coverage, slopes, fitted_on, got also "
+            "threshold",
         ),
         (
             {"calibration": {"thresholds": [0.5]}},
