@@ -1,7 +1,8 @@
 """Freed memory: kept for the next batch while a model trains on a CPU, where the C library can be told to.
 
 The GNU C library maps every block above 32 MB anew and hands it back when it is freed, so that the system has to zero
-each of its pages at each batch. A batch of long sequences has a dozen of such blocks, and half of its time goes there.
+each of its pages at each batch. A batch of long sequences has a dozen of such blocks, and up to half of its time goes
+there.
 """
 
 import ctypes

@@ -9,7 +9,7 @@ WAYS = {
     "ours": "ours: kept in the process while the model trains",
     "handed back": "ours, with `freed_memory.py` switched off",
 }
-BATCH = 32
+BATCH = 64
 INTRO = (
     f"One training step of our model on {BATCH} long reviews. The C library hands large blocks back to the system as "
     "soon as they are freed, and the system zeroes their pages anew at the next batch."

@@ -23,7 +23,7 @@ def lockstep(load: Load, cell: str, ways: Sequence[str], rounds: int, batch_size
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model_and_batch.pt"
-        rows = load.grouped_batches[0][:batch_size]
+        rows = [row for batch in load.grouped_batches for row in batch][:batch_size]
         torch.save((Padded(load, cell), load.batch(rows)), file)
         children = {
             way: subprocess.Popen(
