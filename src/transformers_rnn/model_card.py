@@ -153,6 +153,7 @@ def write_model_card(
             energy=energy_text(training.get("seconds"), watts, energy, energy_method),
         ),
         results=results_section(figures, intervals, labels, split, [picture(*pair) for pair in pictures.items()]),
+        calibrated="Probabilities" if labels else "Calibration",
         calibration=calibration_section(labels, **calibration) if labels or calibration.get("slopes") else "",
         limits=limits or UNKNOWN_LIMITS,
     )

@@ -326,6 +326,10 @@ def test_probabilities_are_spoken_of_where_there_are_some(tmp_path):
     assert section(write(tmp_path), "Probabilities") == (
         "They are as the model gives them: no temperature, no thresholds and no abstention were fitted."
     )
+    path = write(tmp_path, config=config(problem_type="regression"), calibration={"slopes": [0.5], "fitted_on": "dev"})
+    assert section(path, "Calibration") == (
+        "The distance of an answer from the mean of the labels is multiplied by 0.5, fitted on the `dev` split."
+    )
     assert "Probabilities" not in write(tmp_path, config=config(problem_type="regression")).read_text("utf-8")
 
 
