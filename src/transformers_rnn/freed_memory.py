@@ -7,6 +7,7 @@ there.
 
 import ctypes
 import platform
+from functools import cache
 
 import torch
 
@@ -20,21 +21,29 @@ _state = {"kept": False}
 
 def keep_freed_memory() -> None:
     """Keep freed memory in the process until `return_freed_memory`; does nothing with other C libraries."""
-    if torch.compiler.is_compiling() or _state["kept"] or platform.libc_ver()[0] != "glibc":
+    if torch.compiler.is_compiling() or _state["kept"]:
+        return
+    library = _gnu_library()
+    if library is None:
         return
     _state["kept"] = True
-    library = ctypes.CDLL(None)
     library.mallopt(_MMAP_MAX, 0)
     library.mallopt(_TRIM_THRESHOLD, _NEVER)
 
 
 def return_freed_memory() -> None:
     """Hand free memory back to the system, as the library does by itself from now on."""
-    if not _state["kept"]:
+    library = _gnu_library() if _state["kept"] else None
+    if library is None:
         return
     _state["kept"] = False
-    library = ctypes.CDLL(None)
     library.mallopt(_MMAP_MAX, 65_536)
     library.mallopt(_MMAP_THRESHOLD, _LARGEST)
     library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
     library.malloc_trim(0)
+
+
+@cache  # without it, every step on another system would read the whole interpreter to find out
+def _gnu_library() -> ctypes.CDLL | None:
+    """The GNU C library, if this process runs on it."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
