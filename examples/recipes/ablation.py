@@ -61,7 +61,7 @@ def main() -> None:
                     continue
                 run = {"set": name, "recipe": "default", "seed": seed, "choices": choices}
                 directory = chosen.output_dir / re.sub(r"\W+", "-", f"{name} {change} {seed}")
-                row = train_recipe(SETS[name](chosen.data), chosen.data, directory, run)
+                row = train_recipe(SETS[name](chosen.data), directory, run)
                 kept = {"test": row["test"][row["figure"]], **{key: row[key] for key in ("figure", "validation")}}
                 with ABLATIONS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"change": change, "set": name, "seed": seed, **kept}) + "\n")

@@ -19,12 +19,10 @@ class Run:
     """Where and how one recipe is run.
 
     Args:
-        folder: With the original files.
         directory: For what it leaves beside the model.
         seed: Of all that is drawn.
     """
 
-    folder: Path
     directory: Path
     seed: int
 

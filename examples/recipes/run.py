@@ -49,18 +49,18 @@ def main() -> None:
                 data = ALL[name](chosen.data)
                 directory = chosen.output_dir / f"{name}-{recipe}-{seed}"
                 rival = recipe in ("baseline", "fasttext")
-                row = run | (_rival(data, run) if rival else train_recipe(data, chosen.data, directory, run))
+                row = run | (_rival(data, run) if rival else train_recipe(data, directory, run))
                 print(json.dumps(row), flush=True)
                 with chosen.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
 
 
-def train_recipe(data: DataSet, folder: Path, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+def train_recipe(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[str, Any]:
     """Train on one set with a recipe and the choices of the run, and return what is to be known of it."""
     begin = time.process_time()
     read, choices = load_labelled_data(data.source, seed=run["seed"], **data.options), {}
     if run["recipe"] == "best":
-        read, choices = BEST[run["set"]](read, Run(folder, directory, run["seed"]))
+        read, choices = BEST[run["set"]](read, Run(directory, run["seed"]))
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
     card = {**data.card, "command": command}
     result = train_classifier(read, directory, card=card, seed=run["seed"], **{**choices, **run["choices"]})

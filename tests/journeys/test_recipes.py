@@ -66,7 +66,7 @@ def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, b
     monkeypatch.setattr(choices, "_minilm", lambda: bert)
     labels = [[label] for label in LABELS] if name == "goemotions" else LABELS
     data = load_labelled_data({"train": {"text": TEXTS, "label": labels}}, seed=7)
-    prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path, tmp_path / "run", 7))
+    prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path / "run", 7))
     fields = {"max_steps": 2, "disable_tqdm": True, "eval_strategy": "no"}
     result = train_classifier(prepared, tmp_path / "run", seed=7, **{**chosen, **fields})
     source = "minilm" if name == "trec6" else "bert"
