@@ -140,6 +140,7 @@ class ModelArguments:
     weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
     gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")
+    count_ngrams: int | None = told("The longest n-gram that is counted beside the recurrent layers; 0: none.")
     refit: bool | None = told(
         "Whether to train anew on the validation rows, too; not given: if fewer than 250 are drawn."
     )

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 
+from .bag_fitting import HALF, add_bag, fit_shares
 from .calibration import calibration_slopes, fit_calibration
 from .checkpoints import (
     Stopwatch,
@@ -27,9 +29,10 @@ from .labelled_data import LabelledData
 from .layerwise_training import GradualUnfreezing, decay_learning_rates
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
+from .ngram_votes import fit_votes
 from .pretrained_trunk import PretrainedTrunk, settle_trunk
 from .recipe import Recipe
-from .run_choices import Choices, loss_fields, training_arguments
+from .run_choices import Choices, loss_fields, ngram_order, training_arguments
 from .run_report import draw_pictures, measure, write_card
 from .weight_averaging import WeightAveraging
 
@@ -47,6 +50,7 @@ class TrainingResult:
         data: The splits that were used.
         trainer: The host's trainer, for what else it can do; `predict` answers in another order, see [`answer`].
         slopes: Of regression, fitted on the validation set and part of the weights, see [`calibration_slopes`].
+        shares: Of the recurrent layers and of counted n-grams in the answers, see [`fit_shares`].
     """
 
     directory: Path
@@ -57,6 +61,7 @@ class TrainingResult:
     data: LabelledData
     trainer: Trainer
     slopes: Sequence[float] | None = None
+    shares: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     Raises:
         ValueError: As [`train_classifier`].
     """
+    order = ngram_order(data, recipe, choices)
     arguments = _arguments(data, output_dir, recipe, choices)
     start = _start(data, recipe, choices)
     splits = {name: encode(split, start.processor) for name, split in data.splits.items()}
@@ -130,12 +136,13 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     }
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     train_or_resume(trainer, run, patience, choices.resume)
+    shares = _count_ngrams(trainer, splits, order, choices) if order else None
     slopes = _settle_slopes(trainer, splits.get("validation"), choices)
     card = {"calibration": {"slopes": slopes, "fitted_on": "validation"}} if slopes else {}
     metrics, intervals = _finish(trainer, splits, data, described, {**card, **choices.card})
     if choices.args is None and "save_total_limit" not in choices.arguments:
         remove_checkpoints(output_dir)
-    return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer, slopes)
+    return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer, slopes, shares)
 
 
 def _arguments(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingArguments:
@@ -173,6 +180,22 @@ def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -
     if not arguments.load_best_model_at_end or given == 0:
         return None
     return recipe.patience if given is None else given
+
+
+def _count_ngrams(
+    trainer: LengthOrderedTrainer, splits: Mapping[str, Any], order: int, choices: Choices
+) -> tuple[float, float]:
+    """Let counted n-grams speak beside the recurrent layers, as loudly as the validation set tells."""
+    config, shares = config_of(trainer), choices.shares
+    rows = {name: split.with_format("numpy") for name, split in splits.items()}
+    votes = fit_votes(config, list(rows["train"]["input_ids"]), np.stack(rows["train"]["labels"]), order)
+    if shares is None and "validation" in splits:
+        answers = answer(trainer, "validation", splits["validation"])
+        counted = votes.answer(list(rows["validation"]["input_ids"]))
+        shares = fit_shares(config, answers.logits, counted, answers.labels)
+    shares = shares or (HALF, HALF)
+    add_bag(trainer.model, votes, shares)  # type: ignore[arg-type]
+    return shares
 
 
 def _settle_slopes(trainer: LengthOrderedTrainer, validation: Any, choices: Choices) -> Sequence[float] | None:

@@ -10,7 +10,7 @@ from .config_names import HOST_NAMES, SYNONYMS
 from .decision_checks import check_calibration, check_prefixes
 from .label_scale import check_label_scale
 from .losses import check_loss_choices
-from .ngrams import check_ngrams
+from .ngrams import check_bag, check_ngrams
 from .regularization import check_regularization
 
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification", None)
@@ -66,6 +66,10 @@ class RNNConfig(PreTrainedConfig):
             1: none. They come from one table that n-grams are hashed into (Joulin et al., 2017).
         ngram_buckets: Rows of that table.
         ngram_width: Width of a row, for each length of n-gram in addition to `input_size`.
+        bag_order: Beside the pooled states, classify by the mean vector of all tokens (1), pairs of them too (2), ...,
+            in whatever order they come (Mikolov et al., 2011); 0: no such bag. See [`add_bag`].
+        bag_size: How many n-grams have a vector.
+        bag_width: How wide it is.
         class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the
             number of labels, so weights with a mean of 1 over the data keep its scale.
         pos_weight: L factors of the loss of a label where it is present; for several labels.
@@ -121,6 +125,9 @@ class RNNConfig(PreTrainedConfig):
     ngram_order: int = 1
     ngram_buckets: int = 0
     ngram_width: int = 0
+    bag_order: int = 0
+    bag_size: int = 0
+    bag_width: int = 0
     class_weights: list[float | int] | None = None
     pos_weight: list[float | int] | None = None
     focal_gamma: float | int = 0.0
@@ -195,7 +202,12 @@ class RNNConfig(PreTrainedConfig):
     @property
     def pooled_size(self) -> int:
         """P, width of what the classifier reads."""
-        return self.state_size * (3 if self.pooling == "concat" else 1)
+        return self.state_size * (3 if self.pooling == "concat" else 1) + self.bag_width
+
+    @property
+    def remembered_ids(self) -> int:
+        """How many ids the n-grams of what follows begin with."""
+        return max(self.ngram_order, self.bag_order) - 1
 
     @property
     def loss_choices(self) -> dict[str, Any]:
@@ -281,6 +293,7 @@ class RNNConfig(PreTrainedConfig):
             )
         self._check_tokens()
         check_ngrams(self)
+        check_bag(self)
         check_regularization(self)
         check_loss_choices(self.problem_type, self.num_labels, **self.loss_choices)  # type: ignore[arg-type]
         check_label_scale(self)

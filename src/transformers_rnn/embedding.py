@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_rnn import RNNConfig
-from .ngrams import NgramEmbedding
+from .ngrams import NgramEmbedding, last_ids
 from .regularization import SequenceDropout, drop_tokens, perturb
 
 
@@ -65,7 +65,8 @@ class SequenceEmbedding(nn.Module):
 
     def carry(self, ids: Tensor, lengths: Tensor, previous_ids: Tensor | None) -> dict[str, Tensor]:
         """The fields of [`RNNState`] that the pieces after aligned ids (B, T) need."""
-        return {} if self.ngrams is None else {"previous_ids": self.ngrams.remember(ids, lengths, previous_ids)}
+        count = self.config.remembered_ids
+        return {"previous_ids": last_ids(ids, lengths, previous_ids, count)} if count else {}
 
     def choose(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, input_features: Tensor | None) -> Tensor:
         """Return the one input that was given, ids (B, T) or vectors (B, T, F).
@@ -78,8 +79,10 @@ class SequenceEmbedding(nn.Module):
         reads, legal = "vectors (vocab_size is None)", ["input_features"]
         if self.embed_tokens is not None:
             reads, legal = "token ids (vocab_size is set)", ["input_ids", "inputs_embeds"]
-            if self.ngrams is not None:
-                reads, legal = f"token ids and their n-grams (ngram_order is {self.ngrams.order})", ["input_ids"]
+            for name in ("ngram_order", "bag_order"):
+                if getattr(self.config, name) > (name == "ngram_order"):
+                    order = getattr(self.config, name)
+                    reads, legal = f"token ids and their n-grams ({name} is {order})", ["input_ids"]
         if len(given) != 1 or given[0] not in legal:
             raise ValueError(
                 f"This model reads {reads}: pass exactly one of {' or '.join(legal)}, "

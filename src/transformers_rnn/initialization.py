@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .bag import UNKNOWN, NgramBag
 from .ngrams import NgramEmbedding
 
 EMBEDDING_DEVIATION = 0.1
@@ -39,6 +40,9 @@ def initialize_module(module: nn.Module) -> bool:
             init.zeros_(module.bias)
     elif isinstance(module, NgramEmbedding):
         init.zeros_(module.weight)
+    elif isinstance(module, NgramBag):
+        for value, number in ((module.weight, 0), (module.numbers, UNKNOWN), (module.places, 0)):
+            init.constant_(value, number)
     elif isinstance(module, nn.Embedding):
         if not _is_loaded(module.weight):
             start = torch.empty_like(module.weight).normal_(std=EMBEDDING_DEVIATION)

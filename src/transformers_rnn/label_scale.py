@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -29,6 +31,12 @@ def to_label_units(logits: Tensor, config: Any) -> Tensor:
         return logits
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return wide * wide.new_tensor(config.label_scale) + wide.new_tensor(config.label_mean)
+
+
+def to_head_units(values: Any, config: Any) -> NDArray[np.float64]:
+    """Answers or labels (..., L) as the head gives them: the reverse of `to_label_units`."""
+    wide: NDArray[np.float64] = np.asarray(values, np.float64)
+    return wide if config.label_scale is None else (wide - np.asarray(config.label_mean)) / config.label_scale
 
 
 @torch.no_grad()

@@ -58,6 +58,11 @@ def _architecture(config: Any, num_parameters: int | None, step: str) -> str:
             f", and n-grams of up to {config.ngram_order} tokens, each in {config.ngram_width} numbers from a table "
             f"of {config.ngram_buckets} rows"
         )
+    if getattr(config, "bag_order", 0):
+        reads += (
+            f". Beside the recurrent layers, {config.bag_size} n-grams of up to {config.bag_order} tokens speak for "
+            f"themselves, each by {config.bag_width} numbers, of which the classifier reads the mean"
+        )
     norm = ", outputs normalised" if getattr(config, "layer_norm", False) else ""
     noise = [f"`{name}` {getattr(config, name)}" for name in NOISE if getattr(config, name, 0)]
     trained = f" In training only: {', '.join(noise)}." if noise else ""

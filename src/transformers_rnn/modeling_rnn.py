@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers.utils.generic import ModelOutput
 
 from .adoption import adopted_config, copy_recurrent_weights
+from .bag import NgramBag
 from .configuration_rnn import RNNConfig
 from .denormals import flush_denormals
 from .embedding import SequenceEmbedding
@@ -15,7 +16,7 @@ from .freed_memory import keep_freed_memory
 from .label_scale import to_label_units
 from .losses import classification_loss, infer_problem_type
 from .modeling_pretrained import RNNPreTrainedModel
-from .padding import Alignment, align
+from .padding import align
 from .pooling import SequencePooling
 from .prefixes import pool_prefixes, prefix_loss
 from .recurrent_layers import Memory, RecurrentLayer
@@ -74,6 +75,7 @@ class RNNModel(RNNPreTrainedModel):
         self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths)
         self.dropout = SequenceDropout(config.hidden_dropout, config.variational_dropout)
         self.pooling = SequencePooling(config)
+        self.bag = NgramBag(config.bag_size, config.bag_width, config.bag_order) if config.bag_order else None
         self.post_init()
 
     def forward(
@@ -145,9 +147,11 @@ class RNNModel(RNNPreTrainedModel):
         last = alignment.ends(hidden, self.config.hidden_size)
         if state is not None:  # a row may have no step here
             last = self.layers[-1].recall(memories[-1][0], state.steps + alignment.lengths)  # type: ignore[operator]
-        valid = None if alignment.full else alignment.valid
-        pooled, carried = self.pooling(hidden, valid, alignment.lengths, last, state)
-        carried |= self.embeddings.carry(aligned, alignment.lengths, previous_ids)
+        valid, lengths = None if alignment.full else alignment.valid, alignment.lengths
+        pooled, carried = self.pooling(hidden, valid, lengths, last, state)
+        carried |= self.embeddings.carry(aligned, lengths, previous_ids)
+        if self.bag is not None:
+            pooled, carried = self.bag.join(pooled, carried, aligned, valid, state)
         after = _new_state(memories, carried) if use_cache else None
         shown = tuple(all_states) if with_states else None
         return make_output(RNNModelOutput, as_dict, restored, pooled, after, shown)  # type: ignore[no-any-return]
@@ -296,7 +300,7 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         if output_prefix_logits or (share and labels is not None):
             sequence = self.rnn.embeddings.choose(input_ids, inputs_embeds, input_features)
             alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=state is not None)
-            prefix_logits = self._prefix_logits(states, alignment, state)
+            prefix_logits = self._prefix_logits(alignment.align(states, 0.0), alignment.align(sequence, 0), state)
         if labels is not None:
             problem_type = self.config.problem_type or infer_problem_type(labels, logits.shape[1])
             choices = (problem_type, num_items_in_batch)
@@ -314,14 +318,16 @@ class RNNForSequenceClassification(RNNPreTrainedModel):
         """The logits of pooled states, (B, ..., P) -> (B, ..., L); of regression in the units of the labels."""
         return to_label_units(self.classifier(pooled), self.config)
 
-    def _prefix_logits(self, states: Tensor, alignment: Alignment, before: RNNState | None) -> Tensor:
+    def _prefix_logits(self, states: Tensor, sequence: Tensor, before: RNNState | None) -> Tensor:
         """The logits after each step of aligned sequences, (B, longest, L)."""
         if self.config.bidirectional:
             raise ValueError(
                 "A bidirectional model has no logits after each step: its backward direction begins at the end of the "
                 "sequence. Train with bidirectional=False, or leave out output_prefix_logits."
             )
-        pooled = pool_prefixes(self.rnn.pooling, alignment.align(states, 0.0), before)
+        pooled = pool_prefixes(self.rnn.pooling, states, before)
+        if self.rnn.bag is not None:
+            pooled = self.rnn.bag.join_prefixes(pooled, sequence, before)
         return self.classify(self.dropout(pooled))
 
 

@@ -38,6 +38,72 @@ def check_ngrams(config: Any) -> None:
         )
 
 
+def check_bag(config: Any) -> None:
+    """Refuse a bag that makes no sense, or not for this model."""
+    order, size, width = config.bag_order, config.bag_size, config.bag_width
+    if order < 0:
+        raise ValueError(f"bag_order must be a whole number of at least 0 (0: no bag of n-grams), got {order}.")
+    if order == 0:
+        for name in ("bag_size", "bag_width"):
+            if getattr(config, name):
+                raise ValueError(
+                    f"{name}={getattr(config, name)} is of a bag of n-grams, but bag_order is 0: there is none. Pass "
+                    "bag_order=1 for single tokens (2: pairs too), or leave it out."
+                )
+        return
+    if not config.reads_tokens:
+        raise ValueError(
+            f"bag_order={order} belongs to a model of tokens, but vocab_size is None: the model reads vectors. Leave "
+            "it out."
+        )
+    if size < 1 or width < 1:
+        raise ValueError(
+            f"bag_order={order} needs bag_size and bag_width of at least 1, got {size} and {width}: how many n-grams "
+            "have a vector, and how wide it is. `add_bag` finds both."
+        )
+
+
+def with_previous(ids: Tensor, previous: Tensor | None, count: int) -> Tensor:
+    """Ids (B, T) behind the last `count` of those before them, or behind nothing: (B, count + T)."""
+    ids = ids.long()
+    if previous is None:
+        previous = ids.new_full((ids.shape[0], count), NOTHING)
+    return torch.cat([previous[:, previous.shape[1] - count :], ids], dim=1)
+
+
+def last_ids(ids: Tensor, lengths: Tensor, previous: Tensor | None, count: int) -> Tensor:
+    """The last `count` ids of each sequence, (B, count), which the n-grams of what follows begin with.
+
+    Args:
+        ids: (B, T), aligned.
+        lengths: (B,).
+        previous: (B, count), the ids before these; `None` at the beginning.
+        count: How many.
+    """
+    last = lengths[:, None] + torch.arange(count, device=ids.device)
+    return with_previous(ids, previous, count).gather(1, last.expand(ids.shape[0], -1))
+
+
+def number_ngrams(window: Tensor, sizes: range) -> Tensor:
+    """The number of each n-gram that ends at a step, from 0 to 2**31 - 2; that two have the same one is a rare chance.
+
+    Args:
+        window: (..., N - 1 + T), the ids, and those before them that the longest n-gram needs.
+        sizes: Of the n-grams, the last one N.
+
+    Returns:
+        (..., T, the number of sizes).
+    """
+    longest = sizes[-1]
+    length, numbers = window.shape[-1] - longest + 1, []
+    for size in sizes:
+        number = torch.full_like(window[..., :length], size)
+        for place in range(longest - size, longest):
+            number = (number * MULTIPLIER + window[..., place : place + length] + 1) % PRIME
+        numbers.append(number)
+    return torch.stack(numbers, dim=-1)
+
+
 class NgramEmbedding(nn.Embedding):
     """The vectors of the n-grams that end at each step, the pairs first, side by side.
 
@@ -56,32 +122,10 @@ class NgramEmbedding(nn.Embedding):
 
         Args:
             ids: (B, T), aligned.
-            previous: (B, order - 1), the ids before them; `NOTHING` where there is none.
+            previous: (B, order - 1 or more), the ids before them; `NOTHING` where there is none.
 
         Returns:
             (B, T, width * (order - 1)).
         """
-        window, length = self._window(ids, previous), ids.shape[1]
-        rows = []
-        for size in range(2, self.order + 1):
-            number = torch.full_like(window[:, :length], size)
-            for place in range(self.order - size, self.order):
-                number = (number * MULTIPLIER + window[:, place : place + length] + 1) % PRIME
-            rows.append(number % self.num_embeddings)
-        return super().forward(torch.stack(rows, dim=2)).flatten(2)
-
-    def remember(self, ids: Tensor, lengths: Tensor, previous: Tensor | None) -> Tensor:
-        """The last ids of each sequence, (B, order - 1), which the n-grams of what follows begin with.
-
-        Args:
-            ids: (B, T), aligned.
-            lengths: (B,).
-            previous: As in `forward`.
-        """
-        last = lengths[:, None] + torch.arange(self.order - 1, device=ids.device)
-        return self._window(ids, previous).gather(1, last.expand(ids.shape[0], -1))
-
-    def _window(self, ids: Tensor, previous: Tensor | None) -> Tensor:
-        ids = ids.long()
-        before = ids.new_full((ids.shape[0], self.order - 1), NOTHING) if previous is None else previous
-        return torch.cat([before, ids], dim=1)
+        window = with_previous(ids, previous, self.order - 1)
+        return super().forward(number_ngrams(window, range(2, self.order + 1)) % self.num_embeddings).flatten(2)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .export_check import PAST, PRESENT
 from .modeling_rnn import RNNForSequenceClassification
-from .ngrams import MULTIPLIER, NOTHING, PRIME, NgramEmbedding
 from .onnx_builder import RUNTIME_DOMAIN, GraphBuilder, Storage
+from .onnx_ngrams import END, NgramGraph
 from .recurrent_layers import RecurrentCell
 from .state import RNNState
 
@@ -20,7 +20,6 @@ from .state import RNNState
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN_TANH": (0,), "RNN_RELU": (0,)}
 _OPERATOR = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN", "RNN_RELU": "RNN"}
 
-_END = 2**63 - 1  # of a slice
 _REFUSED = -1  # a length that no runtime takes
 
 
@@ -53,7 +52,7 @@ def build_graph(model: RNNForSequenceClassification, with_state: bool = False, s
     return ClassifierGraph(model, with_state, storage).build()
 
 
-class ClassifierGraph:
+class ClassifierGraph(NgramGraph):
     """One graph on its way, for the arguments of `build_graph`; what several steps of it read are its attributes.
 
     Raises:
@@ -134,49 +133,16 @@ class ClassifierGraph:
         ids = graph.add("GatherElements", ids, self.index, axis=0)
         ids = graph.add("Where", self.valid, ids, graph.constant(config.pad_token_id))
         ids = self._check_ids(ids)
+        if config.ngram_order > 1 or config.bag_order:
+            self._remember(ids)
         embedding: Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
-        vectors = graph.rows("embedding", embedding, ids)
-        ngrams: NgramEmbedding | None = self.model.rnn.embeddings.ngrams
-        return vectors if ngrams is None else graph.add("Concat", vectors, *self._look_up(ngrams, ids), axis=2)
+        vectors, ngrams = graph.rows("embedding", embedding, ids), self._look_up()
+        return graph.add("Concat", vectors, *ngrams, axis=2) if ngrams else vectors
 
     def _check_ids(self, ids: str) -> str:
         # ONNX counts negative numbers from the end; here they are as wrong as those beyond it.
         negative = self.graph.add("Less", ids, self.graph.constant(0))
         return self.graph.add("Where", negative, self.graph.constant(self.config.vocab_size), ids)
-
-    def _look_up(self, ngrams: NgramEmbedding, ids: str) -> list[str]:
-        """The vectors (T, B, W) of n-grams of each length, from aligned ids (T, B)."""
-        graph, before, axis = self.graph, ngrams.order - 1, self.graph.constant([0])
-        if self.streaming:
-            previous = graph.add("Transpose", self.past["previous_ids"], perm=[1, 0])
-        else:
-            batch = graph.add("Slice", graph.add("Shape", ids), graph.constant([1]), graph.constant([2]))
-            shape = graph.add("Concat", graph.constant([before]), batch, axis=0)
-            previous = graph.add("Expand", graph.constant(NOTHING), shape)
-        window = graph.add("Concat", previous, ids, axis=0)
-        if self.streaming:
-            index = graph.add(
-                "Add", graph.cast(self.count, np.int64), graph.constant([[one] for one in range(before)])
-            )
-            last = graph.add("GatherElements", window, index, axis=0)
-            self.present["previous_ids"] = graph.add("Transpose", last, perm=[1, 0])
-        shifted = graph.add("Add", window, graph.constant(1))
-        found = []
-        for size in range(2, ngrams.order + 1):
-            tokens = []
-            for place in range(ngrams.order - size, ngrams.order):
-                end = graph.constant([place - before if place < before else _END])
-                tokens.append(graph.add("Slice", shifted, graph.constant([place]), end, axis))
-            found.append(graph.rows("ngrams", ngrams.weight, self.hash_ngrams(tokens, ngrams.num_embeddings)))
-        return found
-
-    def hash_ngrams(self, tokens: list[str], rows: int) -> str:
-        """The row of n-grams, from their ids + 1, each (T, B)."""
-        graph, number = self.graph, self.graph.constant(len(tokens))
-        for token in tokens:
-            number = graph.add("Add", graph.add("Mul", number, graph.constant(MULTIPLIER)), token)
-            number = graph.add("Mod", number, graph.constant(PRIME))
-        return graph.add("Mod", number, graph.constant(rows))
 
     def _recur(self, states: str) -> tuple[str, str]:
         """All layers: (T, B, F) -> states (T, B, S) and the last output of each direction (B, S)."""
@@ -226,7 +192,7 @@ class ClassifierGraph:
         if not self.config.bidirectional:
             return last
         first = graph.add("Gather", states, graph.constant(0), axis=0)
-        half, end, axis = graph.constant([self.config.hidden_size]), graph.constant([_END]), graph.constant([1])
+        half, end, axis = graph.constant([self.config.hidden_size]), graph.constant([END]), graph.constant([1])
         forward = graph.add("Slice", last, graph.constant([0]), half, axis)
         return graph.add("Concat", forward, graph.add("Slice", first, half, end, axis), axis=1)
 
@@ -282,6 +248,8 @@ class ClassifierGraph:
             parts.append(self._maximum(states, steps))
         if pooling == "attention":
             parts.append(self._attend(states))
+        if self.config.bag_order:
+            parts.append(self._bag())
         return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
     def _mean(self, states: str, steps: str) -> str:

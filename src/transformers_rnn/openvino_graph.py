@@ -40,6 +40,8 @@ def build_openvino_graph(model: RNNForSequenceClassification, with_state: bool =
 class OpenVINOGraph(ClassifierGraph):
     """The steps that are taken otherwise; see [`ClassifierGraph`]."""
 
+    whole = np.int32
+
     @property
     def vocabulary(self) -> int:
         """V, of a model of tokens."""
@@ -68,21 +70,25 @@ class OpenVINOGraph(ClassifierGraph):
         self.wrong = graph.add("Or", self.wrong, graph.cast(found, np.bool_))
         return graph.add("Where", unknown, graph.constant(self.config.pad_token_id), ids)
 
-    def hash_ngrams(self, tokens: list[str], rows: int) -> str:
+    def number_ngrams(self, tokens: list[str]) -> str:
         """The products are taken from tables: only sums and differences of 32 bits are exact here."""
         graph, last = self.graph, len(tokens) - 1
         begin, number = len(tokens) * MULTIPLIER ** len(tokens) % PRIME, ""
         known, prime = np.arange(self.vocabulary + 1), graph.constant(PRIME, np.int32)
         for place, token in enumerate(tokens):
             product = graph.cast(token, np.int32)
-            if place < last:
+            if place < last or not place:
                 table = known * (MULTIPLIER ** (last - place) % PRIME) % PRIME
                 table = table if place else (table + begin) % PRIME
                 product = graph.add("Gather", graph.constant(table, np.int32), token)
             if place:
                 product = self._at_least_zero(graph.add("Add", graph.add("Sub", number, prime), product), prime)
             number = product
-        count = graph.constant(rows, np.int32)
+        return number
+
+    def remainder(self, number: str, divisor: int) -> str:
+        """Without the operator, which rounds."""
+        graph, count = self.graph, self.graph.constant(divisor, np.int32)
         for _ in range(2):  # the first quotient is off by what float32 rounds away
             whole = graph.add("Mul", graph.add("Div", number, count), count)
             number = graph.add("Sub", number, whole)

@@ -36,7 +36,7 @@ class SequencePooling(nn.Module):
         after: dict[str, Tensor] = {"steps": steps}
         parts = [last] if self.pooling in ("last", "concat") else []
         if self.pooling in ("mean", "concat"):
-            after["total"] = _total(states, valid) + (0 if before is None else before.total)
+            after["total"] = total_of(states, valid) + (0 if before is None else before.total)
             parts.append((after["total"] / steps.clamp(min=1)[:, None]).to(states.dtype))
         if self.pooling in ("max", "concat"):
             after["maximum"] = _maximum(states, valid, None if before is None else before.maximum)
@@ -81,7 +81,8 @@ class AttentionScore(nn.Module):
         return self.context(torch.tanh(self.projection(states)))  # type: ignore[no-any-return]
 
 
-def _total(states: Tensor, valid: Tensor | None) -> Tensor:
+def total_of(states: Tensor, valid: Tensor | None) -> Tensor:
+    """The sum of the real steps in a wide type: (B, T, S) -> (B, S)."""
     if valid is not None:
         states = states.masked_fill(~valid[:, :, None], 0.0)
     return states.sum(dim=1, dtype=wide_dtype(states.device))

@@ -129,6 +129,7 @@ def _settled(choices: Choices, first: TrainingResult) -> Choices:
         arguments={name: value for name, value in choices.arguments.items() if name != BEST},
         config_fields={**choices.config_fields, **calibration},
         slopes=first.slopes,
+        shares=first.shares,
         early_stopping_patience=None,
         callbacks=[*choices.callbacks, StopAfter((kept or state.global_step) / state.max_steps)],
         card={**told, **choices.card},

@@ -31,9 +31,10 @@ class Choices:
         arguments: Arguments of the host's `TrainingArguments` that were chosen one by one.
         config_fields: Fields of [`RNNConfig`].
         slopes: Of regression, where another run has fitted them, see [`calibration_slopes`].
+        shares: Of counted n-grams, likewise, see [`fit_shares`].
 
     Raises:
-        ValueError: `layerwise_lr_decay` or `weight_averaging` that is none.
+        ValueError: `layerwise_lr_decay`, `weight_averaging` or `count_ngrams` that is none.
     """
 
     args: TrainingArguments | None = None
@@ -52,7 +53,9 @@ class Choices:
     gradual_unfreezing: bool = False
     callbacks: Sequence[TrainerCallback] = ()
     resume: bool = True
+    count_ngrams: int | str = "recipe"
     slopes: Sequence[float] | None = None
+    shares: tuple[float, float] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,6 +63,12 @@ class Choices:
         check_layerwise_lr_decay(self.layerwise_lr_decay)
         if self.weight_averaging not in (None, "recipe"):
             WeightAveraging(self.weight_averaging)
+        order = self.count_ngrams
+        if order != "recipe" and (isinstance(order, bool) or not isinstance(order, int) or order < 0):
+            raise ValueError(
+                "count_ngrams must be the number of tokens in the longest n-gram (2: single tokens and pairs; 0: none "
+                f"are counted) or 'recipe', got {order!r}."
+            )
 
 
 def sort_choices(
@@ -128,6 +137,41 @@ def loss_fields(
     if data.problem_type == "regression" and not {"label_mean", "label_scale"} & fields.keys():
         told |= scale_of_labels(data)
     return told
+
+
+def ngram_order(data: LabelledData, recipe: Recipe, choices: Choices) -> int:
+    """The longest n-gram that is counted, 0 if none is; only the recipe gives way where it cannot be.
+
+    Raises:
+        ValueError: Counting was chosen, but something stands against it.
+    """
+    given = choices.count_ngrams
+    order = recipe.ngram_order if given == "recipe" and choices.args is None else given
+    if order in (0, "recipe"):
+        return 0
+    reasons = {
+        "the data has no texts": not data.reads_text,
+        "a stream cannot be counted": not count_rows(data.splits["train"]),
+        "the loss is weighed, which counting does not know": choices.class_weights is not None
+        or choices.pos_weight is not None
+        or any(choices.config_fields.get(name) for name in ("class_weights", "pos_weight", "focal_gamma")),
+        "the model is trained for early answers": bool(choices.config_fields.get("prefix_loss_weight")),
+        "the labels are a teacher's": _are_soft(data),
+        "the config has a bag of n-grams already": bool(choices.config_fields.get("bag_order")),
+    }
+    against = [reason for reason, holds in reasons.items() if holds]
+    if against and given != "recipe":
+        raise ValueError(f"count_ngrams={given}, but {against[0]}. Leave count_ngrams out, or pass 0.")
+    return 0 if against else int(order)
+
+
+def _are_soft(data: LabelledData) -> bool:
+    """Whether training rows have shares of several labels, as a teacher gives them."""
+    train = data.splits["train"]
+    if data.problem_type == "regression" or not count_rows(train):
+        return False
+    labels = np.stack(train.with_format("numpy")["labels"])
+    return labels.ndim == 2 and (data.problem_type == "single_label_classification" or bool((labels % 1).any()))
 
 
 def scale_of_labels(data: LabelledData) -> dict[str, list[float]]:

@@ -17,7 +17,7 @@ from .ngrams import NOTHING
 Rows = int | slice | Sequence[int] | Tensor
 
 _CONTENT = "transformers_rnn.RNNState"
-_WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "stopping"})
+_WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "bag_total", "stopping"})
 _WHOLE = frozenset({"steps", "previous_ids"})
 _LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
 
@@ -36,6 +36,7 @@ class RNNState(ModelOutput):
         attention_mass: (B, 1), the sum of exp(score - peak).
         attention_total: (B, S), the sum of exp(score - peak) * state.
         previous_ids: (B, N - 1), the last token ids, for n-grams of at most N; -1 where there was none.
+        bag_total: (B, W), the sum of the vectors of all n-grams, for a bag of them.
         stopping: (B, 5), the progress of a stopping policy; a `StreamingClassifier` keeps it here, models do not.
     """
 
@@ -49,6 +50,7 @@ class RNNState(ModelOutput):
     attention_mass: Tensor = None  # type: ignore[assignment]
     attention_total: Tensor = None  # type: ignore[assignment]
     previous_ids: Tensor = None  # type: ignore[assignment]
+    bag_total: Tensor = None  # type: ignore[assignment]
     stopping: Tensor = None  # type: ignore[assignment]
 
     @classmethod
@@ -212,8 +214,10 @@ def _widths(config: RNNConfig) -> dict[str, tuple[int, ...]]:
         carried["maximum"] = states
     if config.pooling == "attention":
         carried.update(attention_peak=(1,), attention_mass=(1,), attention_total=states)
-    if config.ngram_order > 1:
-        carried["previous_ids"] = (config.ngram_order - 1,)
+    if config.remembered_ids:
+        carried["previous_ids"] = (config.remembered_ids,)
+    if config.bag_order:
+        carried["bag_total"] = (config.bag_width,)
     return carried
 
 

@@ -107,10 +107,13 @@ class StreamReader:
             hidden = after[0] if layer.layer_norm is None else layer.layer_norm(after[0])  # type: ignore[operator]
             found.extend(zip(before, after, strict=True))
         pooled, carried = model.rnn.pooling(hidden[:, None], None, self._one, hidden, state)
+        carried |= ids
+        if model.rnn.bag is not None:
+            pooled, carried = model.rnn.bag.join(pooled, carried, items[:, None], None, state)
         logits = model.classify(pooled)
         if self.policy is not None:
             carried["stopping"] = self._decide(logits[:, None], None, state.stopping)
-        found.extend((state[name], value) for name, value in (carried | ids).items())
+        found.extend((state[name], value) for name, value in carried.items())
         for place, value in found:
             place.copy_(value)
         return logits, state

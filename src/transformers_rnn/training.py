@@ -38,6 +38,7 @@ def train_classifier(
     weight_averaging: float | Literal["recipe"] | None = "recipe",
     layerwise_lr_decay: float = 1.0,
     gradual_unfreezing: bool = False,
+    count_ngrams: int | Literal["recipe"] = "recipe",
     refit: bool | Literal["recipe"] = "recipe",
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
@@ -80,6 +81,9 @@ def train_classifier(
             embedding, see [`decay_learning_rates`]; 1: the same everywhere.
         gradual_unfreezing: Whether to train the head alone in the first epoch and one layer more in each further one,
             see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
+        count_ngrams: The longest n-gram that is counted: after training a linear model of the n-grams in each text is
+            fitted, and joined with the recurrent layers as the validation set tells, see [`add_bag`]; 0: none;
+            `"recipe"`: pairs of words or four characters, for texts with plain labels and a plain loss.
         refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
             temperature and thresholds; `"recipe"`: where fewer than 250 rows were drawn for validation, and a test
             set tells how good the model is. Validation figures are those of the first run.
@@ -112,6 +116,7 @@ def train_classifier(
         weight_averaging=weight_averaging,
         layerwise_lr_decay=layerwise_lr_decay,
         gradual_unfreezing=gradual_unfreezing,
+        count_ngrams=count_ngrams,
         callbacks=callbacks,
         resume=resume,
         card=card or {},

@@ -1,0 +1,120 @@
+"""A bag of n-grams beside the recurrent layers: the mean of their vectors, which the head reads with the states.
+
+Each n-gram speaks for itself, in whatever order they come: the direct connections of Mikolov et al. (2011, "Strategies
+for training large scale neural network language models"), and what fastText classifies by (Joulin et al., 2017).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .ngrams import NOTHING, number_ngrams, with_previous
+from .pooling import total_of
+from .state import RNNState, wide_dtype
+
+SPARSE = 4  # places for an n-gram; with fewer, more would be in each other's way
+UNKNOWN = -1
+
+
+def count_places(size: int) -> int:
+    """How many places so many n-grams are looked for in."""
+    return 1 << (SPARSE * size).bit_length()
+
+
+def without_conflicts(numbers: Tensor) -> Tensor:
+    """The n-grams (K,) that are left, in their order, where the first that has a place keeps it."""
+    while True:
+        _, group = (numbers % count_places(len(numbers))).unique(return_inverse=True)
+        rank = torch.arange(len(numbers))
+        kept = torch.full_like(rank, len(rank)).scatter_reduce(0, group, rank, "amin")[group] == rank
+        if kept.all():
+            return numbers
+        numbers = numbers[kept]
+
+
+class NgramBag(nn.Embedding):
+    """The sum of the vectors of a sequence's n-grams, by the number of its steps and one more: its end.
+
+    What stands before the first and behind the last token is nothing, which n-grams may begin or end with, so that
+    they tell how a text begins and ends. An n-gram that is not known has a vector of zeros, row 0.
+
+    Args:
+        size: K, how many n-grams can be known.
+        width: Of a vector.
+        order: The longest n-gram; the shortest is a single token.
+    """
+
+    numbers: Tensor  # (K + 1,), of the n-gram of each row
+    places: Tensor  # where to look for an n-gram by its number: its row
+
+    def __init__(self, size: int, width: int, order: int) -> None:
+        super().__init__(size + 1, width, padding_idx=0)
+        self.order = order
+        self.register_buffer("numbers", torch.full((size + 1,), UNKNOWN, dtype=torch.int32))
+        self.register_buffer("places", torch.zeros(count_places(size), dtype=torch.int32))
+
+    @torch.no_grad()
+    def learn(self, numbers: Tensor) -> None:
+        """Know these n-grams from now on, in place of others.
+
+        Args:
+            numbers: (K,), those of different n-grams, each with a place of its own, see [`without_conflicts`].
+        """
+        self.numbers[1:] = numbers
+        self.places.zero_()[numbers % len(self.places)] = torch.arange(1, len(numbers) + 1, dtype=torch.int32)
+
+    def rows(self, window: Tensor) -> Tensor:
+        """The row of each n-gram that ends at a step: (..., order - 1 + T) -> (..., T, order)."""
+        numbers = number_ngrams(window, range(1, self.order + 1))
+        rows = self.places[numbers % len(self.places)]
+        return torch.where(self.numbers[rows] == numbers, rows, 0)
+
+    def join(
+        self, pooled: Tensor, carried: dict[str, Tensor], ids: Tensor, valid: Tensor | None, before: RNNState | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Put the bag beside the pooled states.
+
+        Args:
+            pooled: (B, P).
+            carried: Fields of [`RNNState`] after these steps: `steps` and, for pairs and longer, `previous_ids`.
+            ids: (B, T), aligned.
+            valid: (B, T), true on real steps; `None` if all are.
+            before: What the earlier pieces of these streams left.
+
+        Returns:
+            (B, P + width), and the fields with `bag_total`.
+        """
+        total = total_of(self._ending(self._window(ids, before)), valid)
+        if before is not None:
+            total = total + before.bag_total
+        last = carried["previous_ids"] if self.order > 1 else ids[:, :0]
+        mean = (total + self._closing(last)) / (carried["steps"] + 1)[:, None]
+        return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
+
+    def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:
+        """Put its bag beside the pooled states of every prefix: (B, T, P) and aligned ids (B, T) -> (B, T, P + width).
+
+        Args:
+            pooled: Of `pool_prefixes`.
+            ids: Those that were read.
+            before: What the earlier pieces of these streams left.
+        """
+        window = self._window(ids, before)
+        total = self._ending(window).cumsum(dim=1, dtype=wide_dtype(ids.device))
+        steps = torch.arange(1, ids.shape[1] + 1, device=ids.device)[None, :, None]
+        if before is not None:
+            total, steps = total + before.bag_total[:, None], steps + before.steps[:, None, None]
+        last = window[:, 1:].unfold(1, self.order - 1, 1) if self.order > 1 else ids[:, :, None][:, :, :0]
+        mean = (total + self._closing(last)) / (steps + 1)
+        return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1)
+
+    def _window(self, ids: Tensor, before: RNNState | None) -> Tensor:
+        return with_previous(ids, None if before is None else before.previous_ids, self.order - 1)
+
+    def _ending(self, window: Tensor) -> Tensor:
+        """The sum of the vectors of the n-grams that end at each step: (..., order - 1 + T) -> (..., T, width)."""
+        return self(self.rows(window)).sum(dim=-2)  # type: ignore[no-any-return]
+
+    def _closing(self, last: Tensor) -> Tensor:
+        """The sum of those that end behind the last ids: (..., order - 1 or more) -> (..., width)."""
+        window = nn.functional.pad(last[..., last.shape[-1] - self.order + 1 :].long(), (0, 1), value=NOTHING)
+        return self._ending(window)[..., 0, :]

@@ -1,0 +1,140 @@
+"""Sequences of ids and their labels -> a linear model of counted n-grams, by which each of them votes for itself."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from .bag import without_conflicts
+from .figures import REGRESSION, SINGLE
+from .label_scale import to_head_units
+from .ngrams import NOTHING, number_ngrams
+
+Array = NDArray[Any]
+
+AT_MOST = 2**15  # n-grams; IMDb and names gain nothing from more
+STRENGTH = 20.0  # the inverse of the penalty
+ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class NgramVotes:
+    """A linear model of counted n-grams: the mean of their vectors and a bias.
+
+    Args:
+        order: The longest n-gram.
+        numbers: (K,), of the n-grams that are known, the commonest first.
+        vectors: (K, L).
+        bias: (L,).
+    """
+
+    order: int
+    numbers: Array
+    vectors: Array
+    bias: Array
+
+    def answer(self, sequences: Sequence[Any]) -> Array:
+        """The logits of sequences of ids, (N, L)."""
+        counts, steps = _count(sequences, self.order, self.numbers)
+        return np.asarray(counts @ self.vectors / steps[:, None] + self.bias)
+
+
+def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) -> NgramVotes:
+    """Fit a logistic or ridge regression to the n-grams of each sequence.
+
+    An n-gram counts by its share of the sequence and its inverse document frequency. Known are all single tokens, and
+    what is longer if it comes twice; of these the commonest 32,768.
+
+    Args:
+        config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
+        sequences: The ids of N training sequences.
+        labels: (N,) classes, -100 for rows to leave out; or (N, L) zeros and ones or numbers.
+        order: The longest n-gram.
+    """
+    labels, problem_type = np.asarray(labels), config.problem_type
+    if problem_type == REGRESSION:
+        labels = to_head_units(labels.reshape(-1, config.num_labels), config)
+    if problem_type == SINGLE and (labels < 0).any():
+        kept = np.flatnonzero(labels >= 0)
+        sequences, labels = [sequences[row] for row in kept], labels[kept]
+    numbers = _choose(sequences, order)
+    counts, steps = _count(sequences, order, numbers)
+    found = np.diff(counts.tocsc().indptr)
+    rarity = np.log((1 + len(steps)) / (1 + found)) + 1
+    # So that sequences of usual length have a length of about 1, as after TF-IDF.
+    rarity *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ rarity**2).sum()) / order
+    shares = csr_matrix(counts.multiply(1 / steps[:, None]).multiply(rarity), dtype=np.float32)
+    weights, bias = _solve(shares, labels, problem_type, config.num_labels)
+    return NgramVotes(order, numbers, weights * rarity[:, None], bias)
+
+
+def _number(sequences: Sequence[Any], order: int) -> tuple[Array, Array]:
+    """The number of every n-gram, (all steps and ends, order), and of each sequence how many steps and ends it has."""
+    before, after = np.full(order - 1, NOTHING), np.full(1, NOTHING)
+    parts = [part for sequence in sequences for part in (before, np.asarray(sequence), after)]
+    numbers = number_ngrams(torch.from_numpy(np.concatenate(parts).astype(np.int64)), range(1, order + 1)).numpy()
+    steps = np.asarray([len(sequence) + 1 for sequence in sequences])
+    ends = np.cumsum(steps + order - 1) - (order - 1)
+    real = np.concatenate([np.arange(end - count, end) for end, count in zip(ends, steps, strict=True)])
+    return numbers[real], steps
+
+
+def _choose(sequences: Sequence[Any], order: int) -> Array:
+    """The n-grams to know, the commonest first."""
+    found, _ = _number(sequences, order)
+    numbers, counts = np.unique(found, return_counts=True)
+    known = (counts > 1) | np.isin(numbers, found[:, 0])
+    numbers, counts = numbers[known], counts[known]
+    ranked = numbers[np.lexsort((numbers, -counts))][:AT_MOST]
+    return without_conflicts(torch.from_numpy(ranked)).numpy()
+
+
+def _count(sequences: Sequence[Any], order: int, known: Array) -> tuple[Any, Array]:
+    """How often each known n-gram comes in each sequence, sparse (N, K), and the steps and ends of each, (N,)."""
+    numbers, steps = _number(sequences, order)
+    ranks = np.argsort(known)
+    place = np.searchsorted(known, numbers, sorter=ranks).clip(max=len(known) - 1)
+    column = ranks[place]
+    row = np.broadcast_to(np.repeat(np.arange(len(steps)), steps)[:, None], column.shape)
+    there = known[column] == numbers
+    ones = np.ones(int(there.sum()), np.float32)
+    return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known))), steps
+
+
+def _solve(shares: Any, labels: Array, problem_type: str, num_labels: int) -> tuple[Array, Array]:
+    """The weights (K, L) and the bias (L,) of a linear model."""
+    if problem_type == REGRESSION:
+        ridge = Ridge(1.0).fit(shares, labels.reshape(len(labels), num_labels).astype(np.float32))
+        return np.reshape(ridge.coef_, (num_labels, -1)).T, np.reshape(ridge.intercept_, num_labels)
+    weights, bias = np.zeros((shares.shape[1], num_labels)), np.full(num_labels, -np.log(len(labels) + 1))
+    if problem_type == SINGLE:
+        present = np.unique(labels)
+        weights[:, present], bias[present] = _regress(shares, np.searchsorted(present, labels))
+        return weights, bias
+    for label, given in enumerate(labels.T > 0.5):
+        if given.all():
+            bias[label] *= -1
+        elif given.any():
+            coefficients, intercept = _regress(shares, given)
+            weights[:, label], bias[label] = coefficients[:, 1] * 2, intercept[1] * 2
+    return weights, bias
+
+
+def _regress(shares: Any, classes: Array) -> tuple[Array, Array]:
+    """Logistic regression: weights (K, C) and bias (C,) of the classes 0 to C - 1, each of which some row has."""
+    if not classes.any():
+        return np.zeros((shares.shape[1], 1)), np.zeros(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # what is not found by then changes no figure
+        model = LogisticRegression(C=STRENGTH, max_iter=ITERATIONS).fit(shares, classes)
+    weights, bias = model.coef_, model.intercept_
+    if len(weights) == 1:  # how far the second of two classes is before the first
+        weights, bias = (np.concatenate([-one, one]) / 2 for one in (weights, bias))
+    return weights.T, bias
