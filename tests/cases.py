@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
+from transformers_rnn.bag import NgramBag, without_conflicts
+from transformers_rnn.ngrams import NOTHING, number_ngrams
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("gru", "tanh"), ("lstm", "tanh")]
 POOLINGS = ["last", "mean", "max", "attention", "concat"]
@@ -52,12 +54,22 @@ class Case:
         return torch.stack(rows), mask
 
 
+@torch.no_grad()
+def fill_bag(bag: NgramBag) -> None:
+    """Let a bag know some of the n-grams that can come, and say something about them."""
+    bag.weight.normal_()[0] = 0.0
+    window = torch.randint(NOTHING, VOCABULARY, (60, bag.order))
+    numbers = number_ngrams(window, range(1, bag.order + 1)).unique()
+    bag.learn(without_conflicts(numbers[torch.randperm(len(numbers))][: bag.num_embeddings - 1]))
+
+
 @st.composite
 def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=12, layer_norm=False) -> Case:
     """Draw a case: any cell, direction, depth, pooling, input kind and lengths."""
     cell_type, nonlinearity = draw(st.sampled_from([c for c in CELLS if cell in (None, c[0])]))
     tokens = draw(st.booleans())
     ngrams = draw(st.sampled_from([{}, {}, {"ngram_order": 2}, {"ngram_order": 3}])) if tokens else {}
+    bag_order = draw(st.sampled_from([0, 0, 1, 2, 3])) if tokens else 0
     width = draw(st.integers(1, 6))
     hidden_size, both = draw(st.integers(1, 9)), draw(st.booleans()) if bidirectional is None else bidirectional
     config = RNNConfig(
@@ -73,6 +85,7 @@ def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=1
         num_labels=draw(st.integers(2, 4)),
         **({"vocab_size": VOCABULARY, "pad_token_id": PAD} if tokens else {}),
         **({**ngrams, "ngram_buckets": 50, "ngram_width": 2} if ngrams else {}),
+        **({"bag_order": bag_order, "bag_size": 30, "bag_width": 3} if bag_order else {}),
     )
     lengths = draw(st.lists(st.integers(1, max_length), min_size=1, max_size=6))
     torch.manual_seed(draw(st.integers(0, 2**32 - 1)))
@@ -81,6 +94,8 @@ def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=1
         for parameter in model.parameters():  # what starts at zero would hide mistakes
             if parameter.ndim == 1 or not parameter.any():
                 parameter.add_(torch.randn_like(parameter) * 0.3)
+    if bag_order:
+        fill_bag(model.rnn.bag)
     if tokens:
         real = torch.tensor([i for i in range(VOCABULARY) if i != PAD])
         sequences = [real[torch.randint(len(real), (n,))] for n in lengths]

@@ -34,18 +34,34 @@ def run(cell: torch.nn.RNNBase, suffix: str, steps: list[Tensor]) -> list[Tensor
     return states
 
 
-def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[int]]:
-    """For each step the rows of the n-grams of 2, 3, ... tokens that end there, in whole numbers without a bound."""
-    order, rows = model.config.ngram_order, []
-    before = [-1] * (order - 1) + ids.tolist()
-    for end in range(order, len(before) + 1):
-        rows.append([])
-        for size in range(2, order + 1):
+def ngram_numbers(ids: list[int], sizes: range) -> list[list[int]]:
+    """For each step the numbers of the n-grams that end there, in whole numbers without a bound."""
+    numbers = []
+    before = [-1] * (sizes[-1] - 1) + ids
+    for end in range(sizes[-1], len(before) + 1):
+        numbers.append([])
+        for size in sizes:
             number = size
             for token in before[end - size : end]:
                 number = (number * 1_103_515_245 + token + 1) % (2**31 - 1)
-            rows[-1].append(number % model.config.ngram_buckets)
-    return rows
+            numbers[-1].append(number)
+    return numbers
+
+
+def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[int]]:
+    """For each step the rows of the n-grams of 2, 3, ... tokens that end there."""
+    numbers = ngram_numbers(ids.tolist(), range(2, model.config.ngram_order + 1))
+    return [[number % model.config.ngram_buckets for number in step] for step in numbers]
+
+
+def bag_of(model: RNNForSequenceClassification, ids: Tensor) -> Tensor:
+    """The sum of the vectors of all known n-grams of a sequence, up to its end, by its steps and one more."""
+    bag, total = model.rnn.bag, 0.0 * model.rnn.bag.weight.sum(dim=0)
+    known = {number: row for row, number in enumerate(bag.numbers.tolist()) if number >= 0}
+    for step in ngram_numbers([*ids.tolist(), -1], range(1, model.config.bag_order + 1)):
+        for number in step:
+            total = total + (bag.weight[known[number]] if number in known else 0.0)
+    return total / (len(ids) + 1)
 
 
 def normalized(norm: torch.nn.LayerNorm, state: Tensor) -> Tensor:
@@ -91,4 +107,6 @@ def pool(model: RNNForSequenceClassification, states: Tensor, last: Tensor) -> T
 def logits_of(model: RNNForSequenceClassification, sequence: Tensor) -> Tensor:
     """The logits (L,) of one sequence."""
     pooled = pool(model, *states_of(model, sequence))
+    if model.config.bag_order:
+        pooled = torch.cat([pooled, bag_of(model, sequence)])
     return model.classifier.weight @ pooled + model.classifier.bias

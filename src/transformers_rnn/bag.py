@@ -57,10 +57,11 @@ class NgramBag(nn.Embedding):
         """Know these n-grams from now on, in place of others.
 
         Args:
-            numbers: (K,), those of different n-grams, each with a place of its own, see [`without_conflicts`].
+            numbers: (K or fewer,), of different n-grams, each with a place of its own, see [`without_conflicts`].
         """
-        self.numbers[1:] = numbers
-        self.places.zero_()[numbers % len(self.places)] = torch.arange(1, len(numbers) + 1, dtype=torch.int32)
+        rows = torch.arange(1, len(numbers) + 1, dtype=torch.int32)
+        self.numbers.fill_(UNKNOWN)[rows] = numbers.to(self.numbers.dtype)
+        self.places.zero_()[numbers % len(self.places)] = rows
 
     def rows(self, window: Tensor) -> Tensor:
         """The row of each n-gram that ends at a step: (..., order - 1 + T) -> (..., T, order)."""
@@ -83,11 +84,13 @@ class NgramBag(nn.Embedding):
         Returns:
             (B, P + width), and the fields with `bag_total`.
         """
-        total = total_of(self._ending(self._window(ids, before)), valid)
+        total, steps = total_of(self._ending(self._window(ids, before)), valid), carried["steps"][:, None]
+        last = carried["previous_ids"] if self.order > 1 else ids[:, :0]
+        closing = self._closing(last)
         if before is not None:
             total = total + before.bag_total
-        last = carried["previous_ids"] if self.order > 1 else ids[:, :0]
-        mean = (total + self._closing(last)) / (carried["steps"] + 1)[:, None]
+            closing = closing.masked_fill(steps == 0, 0.0)  # what has not begun does not end
+        mean = (total + closing) / (steps + 1)
         return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
 
     def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:

@@ -100,9 +100,12 @@ class NgramGraph:
         total = graph.cast(graph.add("ReduceSum", real, first, keepdims=0), wide)
         if self.streaming:
             total = self.present["bag_total"] = graph.add("Add", total, self.past["bag_total"])
-        total = graph.add("Add", total, graph.cast(graph.add("Squeeze", closing, first), wide))
-        steps = graph.cast(graph.add("Add", self.steps, graph.constant(1)), wide)
-        return graph.cast(graph.add("Div", total, graph.add("Unsqueeze", steps, graph.constant([1]))), np.float32)
+        closing = graph.cast(graph.add("Squeeze", closing, first), wide)
+        steps = graph.add("Unsqueeze", self.steps, graph.constant([1]))
+        if self.streaming:  # what has not begun does not end
+            closing = graph.add("Where", graph.add("Equal", steps, graph.constant(0)), graph.constant(0, wide), closing)
+        divisor = graph.cast(graph.add("Add", steps, graph.constant(1)), wide)
+        return graph.cast(graph.add("Div", graph.add("Add", total, closing), divisor), np.float32)
 
     def _vectors(self, tokens: list[str]) -> str:
         """The vectors of n-grams, of an unknown one zeros."""

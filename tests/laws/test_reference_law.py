@@ -37,7 +37,7 @@ def test_logits_states_and_gradients_equal_the_plain_loop(case, training):
         assert not found[: len(found) - len(states)].any(), "padding must be zero in what is returned"
         if case.model.config.pooling == "last":
             pooled = case.model.rnn(**_inputs(case, sequence)).pooler_output[0]
-            torch.testing.assert_close(pooled, last, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(pooled[: len(last)], last, rtol=1e-10, atol=1e-12)
 
 
 def _inputs(case, sequence):

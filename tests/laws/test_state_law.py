@@ -125,7 +125,7 @@ def test_a_state_moves_and_its_sums_stay_wide(case):
     state = case.call(*case.padded(), use_cache=True).state
     moved = state.to("cpu", torch.float32)
     for name, value in moved.items():
-        wide = name == "total" or name.startswith("attention")
+        wide = name in ("total", "bag_total") or name.startswith("attention")
         whole = name in ("steps", "previous_ids")
         assert value.dtype == (torch.long if whole else torch.float64 if wide else torch.float32)
     assert all(value.is_meta for value in state.to("meta").values())
