@@ -47,7 +47,7 @@ def adopted_config(
     if "id2label" not in fields and "label2id" not in fields:
         fields = {"num_labels": classifier.out_features, **fields}
     config = RNNConfig(**{**told, **fields})
-    for name, without in (("ngram_order", 1), ("layer_norm", False)):
+    for name, without in (("ngram_order", 1), ("bag_order", 0), ("layer_norm", False)):
         if getattr(config, name) != without:
             raise ValueError(
                 f"{name}={getattr(config, name)} needs weights that the modules do not have. Leave it out."

@@ -70,27 +70,34 @@ class NgramBag(nn.Embedding):
         return torch.where(self.numbers[rows] == numbers, rows, 0)
 
     def join(
-        self, pooled: Tensor, carried: dict[str, Tensor], ids: Tensor, valid: Tensor | None, before: RNNState | None
+        self,
+        pooled: Tensor,
+        carried: dict[str, Tensor],
+        ids: Tensor,
+        lengths: Tensor,
+        valid: Tensor | None,
+        before: RNNState | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Put the bag beside the pooled states.
 
         Args:
             pooled: (B, P).
-            carried: Fields of [`RNNState`] after these steps: `steps` and, for pairs and longer, `previous_ids`.
+            carried: Fields of [`RNNState`] after these steps.
             ids: (B, T), aligned.
-            valid: (B, T), true on real steps; `None` if all are.
+            lengths: (B,), how many real steps there are.
+            valid: (B, T), true on them; `None` if all are.
             before: What the earlier pieces of these streams left.
 
         Returns:
             (B, P + width), and the fields with `bag_total`.
         """
-        total, steps = total_of(self._ending(self._window(ids, before)), valid), carried["steps"][:, None]
-        last = carried["previous_ids"] if self.order > 1 else ids[:, :0]
-        closing = self._closing(last)
+        window, steps = self._window(ids if valid is None else ids.where(valid, NOTHING), before), carried["steps"]
+        each = self._ending(nn.functional.pad(window, (0, 1), value=NOTHING))
+        total, closing = total_of(each[:, :-1], valid), each[torch.arange(ids.shape[0], device=ids.device), lengths]
         if before is not None:
             total = total + before.bag_total
-            closing = closing.masked_fill(steps == 0, 0.0)  # what has not begun does not end
-        mean = (total + closing) / (steps + 1)
+            closing = closing.masked_fill((steps == 0)[:, None], 0.0)  # what has not begun does not end
+        mean = (total + closing) / (steps + 1)[:, None]
         return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
 
     def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:
@@ -107,8 +114,8 @@ class NgramBag(nn.Embedding):
         if before is not None:
             total, steps = total + before.bag_total[:, None], steps + before.steps[:, None, None]
         last = window[:, 1:].unfold(1, self.order - 1, 1) if self.order > 1 else ids[:, :, None][:, :, :0]
-        mean = (total + self._closing(last)) / (steps + 1)
-        return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1)
+        closing = self._ending(nn.functional.pad(last, (0, 1), value=NOTHING))[:, :, 0]
+        return torch.cat([pooled, ((total + closing) / (steps + 1)).to(pooled.dtype)], dim=-1)
 
     def _window(self, ids: Tensor, before: RNNState | None) -> Tensor:
         return with_previous(ids, None if before is None else before.previous_ids, self.order - 1)
@@ -116,8 +123,3 @@ class NgramBag(nn.Embedding):
     def _ending(self, window: Tensor) -> Tensor:
         """The sum of the vectors of the n-grams that end at each step: (..., order - 1 + T) -> (..., T, width)."""
         return self(self.rows(window)).sum(dim=-2)  # type: ignore[no-any-return]
-
-    def _closing(self, last: Tensor) -> Tensor:
-        """The sum of those that end behind the last ids: (..., order - 1 or more) -> (..., width)."""
-        window = nn.functional.pad(last[..., last.shape[-1] - self.order + 1 :].long(), (0, 1), value=NOTHING)
-        return self._ending(window)[..., 0, :]

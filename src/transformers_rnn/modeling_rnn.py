@@ -124,8 +124,7 @@ class RNNModel(RNNPreTrainedModel):
         if self.training and sequence.device.type == "cpu" and torch.is_grad_enabled():
             flush_denormals()
             keep_freed_memory()
-        fill = self.config.pad_token_id if sequence.ndim == 2 else None
-        aligned = alignment.align(sequence, fill or 0)
+        aligned = alignment.align(sequence, self.config.pad_token_id or 0 if sequence.ndim == 2 else 0)
         previous_ids = None if state is None else state.previous_ids
         hidden = self.embeddings(aligned, alignment.valid, previous_ids)
         if self.training and not hidden.requires_grad and self.is_activation_checkpointing:
@@ -151,7 +150,7 @@ class RNNModel(RNNPreTrainedModel):
         pooled, carried = self.pooling(hidden, valid, lengths, last, state)
         carried |= self.embeddings.carry(aligned, lengths, previous_ids)
         if self.bag is not None:
-            pooled, carried = self.bag.join(pooled, carried, aligned, valid, state)
+            pooled, carried = self.bag.join(pooled, carried, aligned, lengths, valid, state)
         after = _new_state(memories, carried) if use_cache else None
         shown = tuple(all_states) if with_states else None
         return make_output(RNNModelOutput, as_dict, restored, pooled, after, shown)  # type: ignore[no-any-return]

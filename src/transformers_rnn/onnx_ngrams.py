@@ -103,15 +103,18 @@ class NgramGraph:
         closing = graph.cast(graph.add("Squeeze", closing, first), wide)
         steps = graph.add("Unsqueeze", self.steps, graph.constant([1]))
         if self.streaming:  # what has not begun does not end
-            closing = graph.add("Where", graph.add("Equal", steps, graph.constant(0)), graph.constant(0, wide), closing)
+            closing = graph.add(
+                "Where", graph.add("Equal", steps, graph.constant(0)), graph.constant(0, wide), closing
+            )
         divisor = graph.cast(graph.add("Add", steps, graph.constant(1)), wide)
         return graph.cast(graph.add("Div", graph.add("Add", total, closing), divisor), np.float32)
 
     def _vectors(self, tokens: list[str]) -> str:
         """The vectors of n-grams, of an unknown one zeros."""
         graph, bag, number = self.graph, self.model.rnn.bag, self.number_ngrams(tokens)
-        places, numbers = (graph.constant(part.cpu().numpy(), self.whole) for part in (bag.places, bag.numbers))  # type: ignore[union-attr]
+        places, numbers = (graph.constant(part.cpu().numpy(), np.int32) for part in (bag.places, bag.numbers))  # type: ignore[union-attr]
         row = graph.add("Gather", places, self.remainder(number, len(bag.places)))  # type: ignore[union-attr]
-        apart = graph.add("Sub", graph.add("Gather", numbers, row), number)
+        # The difference, as zero is what any runtime compares with exactly.
+        apart = graph.add("Sub", graph.cast(graph.add("Gather", numbers, row), self.whole), number)
         known = graph.add("Equal", apart, graph.constant(0, self.whole))
-        return graph.rows("bag", bag.weight, graph.add("Where", known, row, graph.constant(0, self.whole)))  # type: ignore[union-attr]
+        return graph.rows("bag", bag.weight, graph.add("Where", known, row, graph.constant(0, np.int32)))  # type: ignore[union-attr]

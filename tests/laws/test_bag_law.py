@@ -1,0 +1,111 @@
+"""Counted n-grams beside the recurrent layers: a mixture of both answers, whatever the texts and labels."""
+
+import numpy as np
+import pytest
+import torch
+from cases import VOCABULARY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import ngram_numbers
+
+from transformers_rnn import RNNConfig, RNNForSequenceClassification
+from transformers_rnn.bag import NgramBag, count_places, without_conflicts
+from transformers_rnn.bag_fitting import add_bag, fit_shares
+from transformers_rnn.ngram_votes import fit_votes
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=9)
+texts = st.lists(ids, min_size=2, max_size=12)
+
+
+@st.composite
+def tables(draw):
+    """Texts of ids, labels of one of the three problems, and the model of a config that fits them."""
+    problem, size = draw(st.sampled_from([SINGLE, MULTI, REGRESSION])), draw(st.integers(2, 4))
+    sequences, generator = draw(texts), np.random.default_rng(draw(st.integers(0, 99)))
+    shape = (len(sequences),) if problem == SINGLE else (len(sequences), size)
+    labels = generator.normal(3.0, 5.0, shape) if problem == REGRESSION else generator.integers(0, 2, shape)
+    scale = {"label_mean": [3.0] * size, "label_scale": [2.0] * size} if problem == REGRESSION else {}
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, num_labels=size, problem_type=problem, **scale)
+    return RNNForSequenceClassification(config).double().eval(), sequences, labels
+
+
+def answer(model, sequences):
+    with torch.no_grad():
+        return torch.stack([model(torch.tensor([sequence])).logits[0] for sequence in sequences])
+
+
+@settings(max_examples=40)
+@given(table=tables(), order=st.integers(1, 4), shares=st.tuples(st.floats(0, 2), st.floats(0, 2)), others=texts)
+def test_the_logits_are_the_sum_of_both_shares(table, order, shares, others):
+    model, sequences, labels = table
+    config = model.config
+    votes = fit_votes(config, sequences, labels, order)
+    alone = answer(model, others)
+    mean, scale = (
+        torch.tensor(part or [standard]) for part, standard in ((config.label_mean, 0.0), (config.label_scale, 1.0))
+    )
+    counted = torch.from_numpy(votes.answer(others))
+    add_bag(model, votes, shares)
+    expected = ((alone - mean) / scale * shares[0] + counted * shares[1]) * scale + mean
+    torch.testing.assert_close(answer(model, others), expected, rtol=1e-6, atol=1e-6)
+
+
+@settings(max_examples=40)
+@given(sequences=texts, order=st.integers(1, 4))
+def test_known_are_all_tokens_and_what_is_longer_if_it_comes_twice(sequences, order):
+    labels = np.arange(len(sequences)) % 2
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, problem_type=SINGLE)
+    votes = fit_votes(config, sequences, labels, order)
+    counts = {}
+    for sequence in sequences:
+        for step in ngram_numbers([*sequence, -1], range(1, order + 1)):
+            for size, number in enumerate(step, start=1):
+                counts[number, size] = counts.get((number, size), 0) + 1
+    wanted = [number for (number, size), count in counts.items() if size == 1 or count > 1]
+    known = votes.numbers.tolist()
+    assert set(known) <= set(wanted)
+    often = {number: count for (number, _), count in counts.items()}
+    assert [often[number] for number in known] == sorted((often[number] for number in known), reverse=True)
+    places = [number % count_places(len(known)) for number in known]
+    assert len(set(places)) == len(known), "each has a place of its own"
+    lost = set(wanted) - set(known)
+    assert len(lost) <= len(wanted) / 2
+
+
+@given(st.lists(st.integers(0, 2**31 - 2), min_size=1, max_size=50, unique=True))
+def test_what_a_bag_has_learned_it_finds_and_nothing_else(numbers):
+    kept = without_conflicts(torch.tensor(numbers))
+    assert kept[0] == numbers[0], "the commonest keeps its place"
+    bag = NgramBag(len(kept) + 3, 1, 1)  # it may know fewer than it could
+    bag.learn(kept)
+    places = bag.places[kept % len(bag.places)]
+    assert bag.numbers[places].tolist() == kept.tolist()
+    assert (bag.numbers >= 0).sum() == len(kept)
+
+
+@pytest.mark.parametrize("problem", [SINGLE, MULTI, REGRESSION])
+@given(seed=st.integers(0, 99))
+def test_what_knows_the_labels_is_heard_and_noise_is_not(problem, seed):
+    """Whichever of the two it is, and in whatever units the labels are."""
+    generator = np.random.default_rng(seed)
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, num_labels=3, problem_type=problem)
+    truth = np.eye(3)[generator.integers(0, 3, 300)] if problem == SINGLE else generator.integers(0, 2, (300, 3))
+    labels, scale, mean = truth.argmax(1) if problem == SINGLE else truth, 1.0, 0.0
+    if problem == REGRESSION:
+        config.label_mean, config.label_scale = [7.0] * 3, [100.0] * 3
+        truth, scale, mean = generator.normal(size=(300, 3)), 100.0, 7.0
+        labels = truth * scale + mean
+    knows = truth if problem == REGRESSION else truth * 4.0 - 2.0 + generator.normal(size=(300, 3))
+    noise = generator.normal(size=(300, 3))
+    before = config.to_dict()
+    own, counted = fit_shares(config, knows * scale + mean, noise, labels)
+    assert own > 2 * counted
+    own, counted = fit_shares(config, noise * scale + mean, knows, labels)
+    assert counted > 2 * own
+    assert config.to_dict() == before
+
+
+def test_of_no_rows_that_tell_both_have_the_same_share():
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, problem_type=SINGLE)
+    assert fit_shares(config, np.zeros((4, 2)), np.zeros((4, 2)), np.array([0, 1, 0, 1])) == pytest.approx((0.5, 0.5))
