@@ -47,7 +47,8 @@ def test_answers_that_are_the_labels_change_nothing(tmp_path):
     data = load()
     true = dict(zip(data.splits["train"]["text"], data.splits["train"]["labels"], strict=True))
     taught = distil(data, lambda rows: np.eye(2)[[true[row] for row in rows]])
-    one, other = (train_classifier(each, tmp_path / name, **TINY) for each, name in ((data, "a"), (taught, "b")))
+    runs = ((data, "a"), (taught, "b"))
+    one, other = (train_classifier(each, tmp_path / name, count_ngrams=0, **TINY) for each, name in runs)
     for weight, same in zip(one.model.parameters(), other.model.parameters(), strict=True):
         np.testing.assert_allclose(weight.detach().numpy(), same.detach().numpy(), atol=1e-6)
 
