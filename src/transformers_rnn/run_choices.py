@@ -149,9 +149,10 @@ def ngram_order(data: LabelledData, recipe: Recipe, choices: Choices) -> int:
     order = recipe.ngram_order if given == "recipe" and choices.args is None else given
     if order in (0, "recipe"):
         return 0
+    counted = [name for name in ("train", "validation") if name in data.splits]
     reasons = {
         "the data has no texts": not data.reads_text,
-        "a stream cannot be counted": not count_rows(data.splits["train"]),
+        "a stream cannot be counted": not all(count_rows(data.splits[name]) for name in counted),
         "the loss is weighed, which counting does not know": choices.class_weights is not None
         or choices.pos_weight is not None
         or any(choices.config_fields.get(name) for name in ("class_weights", "pos_weight", "focal_gamma")),

@@ -207,9 +207,13 @@ def test_series_and_streams_cannot_be_counted(tmp_path):
     series = {"series": [np.full((3, 1), row % 2, np.float32) for row in range(60)], "label": ["yes", "no"] * 30}
     with pytest.raises(ValueError, match=r"^count_ngrams=2, but the data has no texts\. Leave"):
         train_classifier(load_labelled_data(series), tmp_path, count_ngrams=2, **TINY)
-    stream = load_labelled_data({"train": load().splits["train"].to_iterable_dataset()}, label_names=["no", "yes"])
-    with pytest.raises(ValueError, match=r"^count_ngrams=2, but a stream cannot be counted\. Leave"):
-        train_classifier(stream, tmp_path / "stream", count_ngrams=2, max_steps=2, **TINY)
+    splits, names = load().splits, ["no", "yes"]
+    stream = load_labelled_data({"train": splits["train"].to_iterable_dataset()}, label_names=names)
+    half = {"train": splits["train"], "validation": splits["validation"].to_iterable_dataset()}
+    for data in (stream, load_labelled_data(half, label_names=names)):
+        with pytest.raises(ValueError, match=r"^count_ngrams=2, but a stream cannot be counted\. Leave"):
+            train_classifier(data, tmp_path / "stream", count_ngrams=2, max_steps=2, **TINY)
+        assert train_classifier(data, tmp_path / "stream", max_steps=2, resume=False, **TINY).shares is None
 
 
 @pytest.mark.parametrize("given", [-1, True, 1.5, "pairs"])
