@@ -36,7 +36,7 @@ def _words(data: LabelledData, run: Run) -> Prepared:
 
 def _sst2_phrases(data: LabelledData, run: Run) -> Prepared:
     vectors = partial(vectors_from_model, _minilm(), dimensions=384)
-    return data, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
+    return data, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256, "count_ngrams": 0}
 
 
 def _trec6(data: LabelledData, run: Run) -> Prepared:

