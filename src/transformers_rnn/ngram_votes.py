@@ -63,7 +63,7 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
         labels = to_head_units(labels.reshape(-1, config.num_labels), config)
     if problem_type == SINGLE and (labels < 0).any():
         kept = np.flatnonzero(labels >= 0)
-        sequences, labels = [sequences[row] for row in kept], labels[kept]
+        sequences, labels = [sequences[row] for row in kept.tolist()], labels[kept]
     numbers = _choose(sequences, order)
     counts, steps = _count(sequences, order, numbers)
     found = np.diff(counts.tocsc().indptr)
