@@ -15,51 +15,48 @@ MULTIPLIER, PRIME = 1_103_515_245, 2**31 - 1  # their product is below 2**62
 
 def check_ngrams(config: Any) -> None:
     """Refuse n-grams that make no sense, or not for this model."""
-    order, buckets, width = config.ngram_order, config.ngram_buckets, config.ngram_width
-    if order < 1:
-        raise ValueError(f"ngram_order must be a whole number of at least 1 (1: no n-grams), got {order}.")
-    if order == 1:
-        for name in ("ngram_buckets", "ngram_width"):
-            if getattr(config, name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)} is of n-grams, but ngram_order is 1: there are none. Pass "
-                    "ngram_order=2 for pairs of tokens (3: triples too), or leave it out."
-                )
-        return
-    if not config.reads_tokens:
-        raise ValueError(
-            f"ngram_order={order} belongs to a model of tokens, but vocab_size is None: the model reads vectors. "
-            "Leave it out."
-        )
-    if buckets < 1 or width < 1:
-        raise ValueError(
-            f"ngram_order={order} needs ngram_buckets and ngram_width of at least 1, got {buckets} and {width}. Pass "
-            "for example ngram_buckets=100_000, ngram_width=16."
-        )
+    advice = (
+        "is of n-grams, but ngram_order is 1: there are none. Pass ngram_order=2 for pairs of tokens (3: triples too)"
+    )
+    sizes = ". Pass for example ngram_buckets=100_000, ngram_width=16."
+    _check_table(config, ("ngram_order", "ngram_buckets", "ngram_width"), 1, ("no n-grams", advice), sizes)
 
 
 def check_bag(config: Any) -> None:
     """Refuse a bag that makes no sense, or not for this model."""
-    order, size, width = config.bag_order, config.bag_size, config.bag_width
-    if order < 0:
-        raise ValueError(f"bag_order must be a whole number of at least 0 (0: no bag of n-grams), got {order}.")
-    if order == 0:
-        for name in ("bag_size", "bag_width"):
-            if getattr(config, name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)} is of a bag of n-grams, but bag_order is 0: there is none. Pass "
-                    "bag_order=1 for single tokens (2: pairs too), or leave it out."
-                )
+    advice = (
+        "is of a bag of n-grams, but bag_order is 0: there is none. Pass bag_order=1 for single tokens (2: pairs too)"
+    )
+    sizes = ": how many n-grams have a vector, and how wide it is. `add_bag` finds both."
+    _check_table(config, ("bag_order", "bag_size", "bag_width"), 0, ("no bag of n-grams", advice), sizes)
+
+
+def _check_table(config: Any, names: tuple[str, str, str], least: int, none: tuple[str, str], sizes: str) -> None:
+    """Refuse an order of n-grams below the least, which has none, and sizes of their table that do not fit it.
+
+    Args:
+        config: Of a model.
+        names: Of the order, the rows of the table and their width.
+        least: The order that means that there are no n-grams.
+        none: What the least order means, and what to do about a size that came with it.
+        sizes: What to do about sizes that are missing.
+    """
+    order, *found = (getattr(config, name) for name in names)
+    if order < least:
+        raise ValueError(f"{names[0]} must be a whole number of at least {least} ({least}: {none[0]}), got {order}.")
+    if order == least:
+        for name, value in zip(names[1:], found, strict=True):
+            if value:
+                raise ValueError(f"{name}={value} {none[1]}, or leave it out.")
         return
     if not config.reads_tokens:
         raise ValueError(
-            f"bag_order={order} belongs to a model of tokens, but vocab_size is None: the model reads vectors. Leave "
-            "it out."
+            f"{names[0]}={order} belongs to a model of tokens, but vocab_size is None: the model reads vectors. "
+            "Leave it out."
         )
-    if size < 1 or width < 1:
+    if min(found) < 1:
         raise ValueError(
-            f"bag_order={order} needs bag_size and bag_width of at least 1, got {size} and {width}: how many n-grams "
-            "have a vector, and how wide it is. `add_bag` finds both."
+            f"{names[0]}={order} needs {names[1]} and {names[2]} of at least 1, got {found[0]} and {found[1]}{sizes}"
         )
 
 
