@@ -113,7 +113,7 @@ class NgramBag(nn.Embedding):
         steps = torch.arange(1, ids.shape[1] + 1, device=ids.device)[None, :, None]
         if before is not None:
             total, steps = total + before.bag_total[:, None], steps + before.steps[:, None, None]
-        last = window[:, 1:].unfold(1, self.order - 1, 1) if self.order > 1 else ids[:, :, None][:, :, :0]
+        last = window[:, 1:].unfold(1, self.order - 1, 1)
         closing = self._ending(nn.functional.pad(last, (0, 1), value=NOTHING))[:, :, 0]
         return torch.cat([pooled, ((total + closing) / (steps + 1)).to(pooled.dtype)], dim=-1)
 

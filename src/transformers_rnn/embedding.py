@@ -79,9 +79,9 @@ class SequenceEmbedding(nn.Module):
         reads, legal = "vectors (vocab_size is None)", ["input_features"]
         if self.embed_tokens is not None:
             reads, legal = "token ids (vocab_size is set)", ["input_ids", "inputs_embeds"]
-            for name in ("ngram_order", "bag_order"):
-                if getattr(self.config, name) > (name == "ngram_order"):
-                    order = getattr(self.config, name)
+            for name, without in (("ngram_order", 1), ("bag_order", 0)):
+                order = getattr(self.config, name)
+                if order > without:
                     reads, legal = f"token ids and their n-grams ({name} is {order})", ["input_ids"]
         if len(given) != 1 or given[0] not in legal:
             raise ValueError(

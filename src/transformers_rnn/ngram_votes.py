@@ -42,7 +42,8 @@ class NgramVotes:
 
     def answer(self, sequences: Sequence[Any]) -> Array:
         """The logits of sequences of ids, (N, L)."""
-        counts, steps = _count(sequences, self.order, self.numbers)
+        numbers, steps = _number(sequences, self.order)
+        counts = _count(numbers, steps, self.numbers)
         return np.asarray(counts @ self.vectors / steps[:, None] + self.bias)
 
 
@@ -64,8 +65,9 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
     if problem_type == SINGLE and (labels < 0).any():
         kept = np.flatnonzero(labels >= 0)
         sequences, labels = [sequences[row] for row in kept.tolist()], labels[kept]
-    numbers = _choose(sequences, order)
-    counts, steps = _count(sequences, order, numbers)
+    all_numbers, steps = _number(sequences, order)
+    numbers = _choose(all_numbers)
+    counts = _count(all_numbers, steps, numbers)
     found = np.diff(counts.tocsc().indptr)
     rarity = np.log((1 + len(steps)) / (1 + found)) + 1
     # So that sequences of usual length have a length of about 1, as after TF-IDF.
@@ -86,9 +88,8 @@ def _number(sequences: Sequence[Any], order: int) -> tuple[Array, Array]:
     return numbers[real], steps
 
 
-def _choose(sequences: Sequence[Any], order: int) -> Array:
-    """The n-grams to know, the commonest first."""
-    found, _ = _number(sequences, order)
+def _choose(found: Array) -> Array:
+    """The n-grams to know, the commonest first, of all that were found, (all steps and ends, order)."""
     numbers, counts = np.unique(found, return_counts=True)
     known = (counts > 1) | np.isin(numbers, found[:, 0])
     numbers, counts = numbers[known], counts[known]
@@ -96,16 +97,15 @@ def _choose(sequences: Sequence[Any], order: int) -> Array:
     return without_conflicts(torch.from_numpy(ranked)).numpy()
 
 
-def _count(sequences: Sequence[Any], order: int, known: Array) -> tuple[Any, Array]:
-    """How often each known n-gram comes in each sequence, sparse (N, K), and the steps and ends of each, (N,)."""
-    numbers, steps = _number(sequences, order)
+def _count(numbers: Array, steps: Array, known: Array) -> Any:
+    """How often each known n-gram comes in each sequence, sparse (N, K); see `_number` for the others."""
     ranks = np.argsort(known)
     place = np.searchsorted(known, numbers, sorter=ranks).clip(max=len(known) - 1)
     column = ranks[place]
     row = np.broadcast_to(np.repeat(np.arange(len(steps)), steps)[:, None], column.shape)
     there = known[column] == numbers
     ones = np.ones(int(there.sum()), np.float32)
-    return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known))), steps
+    return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known)))
 
 
 def _solve(shares: Any, labels: Array, problem_type: str, num_labels: int) -> tuple[Array, Array]:
