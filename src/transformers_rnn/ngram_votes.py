@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from .bag import without_conflicts
 from .figures import REGRESSION, SINGLE
 from .label_scale import to_head_units
-from .ngrams import NOTHING, number_ngrams
+from .ngrams import NOTHING, PRIME, number_ngrams
 
 Array = NDArray[Any]
 
@@ -50,8 +50,9 @@ class NgramVotes:
 def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) -> NgramVotes:
     """Fit a logistic or ridge regression to the n-grams of each sequence.
 
-    An n-gram counts by its share of the sequence and its inverse document frequency. Known are all single tokens, and
-    what is longer if it comes twice; of these the commonest 32,768.
+    An n-gram counts by its share of the sequence, its inverse document frequency, and by what it tells: one more than
+    how far from usual the log-odds of the labels are where it comes (after Wang & Manning, 2012, "Baselines and
+    bigrams"). Known are all single tokens, and what is longer if two sequences have it; of these the commonest 32,768.
 
     Args:
         config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
@@ -66,15 +67,33 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
         kept = np.flatnonzero(labels >= 0)
         sequences, labels = [sequences[row] for row in kept.tolist()], labels[kept]
     all_numbers, steps = _number(sequences, order)
-    numbers = _choose(all_numbers)
+    numbers = _choose(all_numbers, steps)
     counts = _count(all_numbers, steps, numbers)
-    found = np.diff(counts.tocsc().indptr)
-    rarity = np.log((1 + len(steps)) / (1 + found)) + 1
+    marks = _mark(labels, problem_type, config.num_labels)
+    weight = weigh_ngrams(counts > 0, marks)
     # So that sequences of usual length have a length of about 1, as after TF-IDF.
-    rarity *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ rarity**2).sum()) / order
-    shares = csr_matrix(counts.multiply(1 / steps[:, None]).multiply(rarity), dtype=np.float32)
+    weight *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ weight**2).sum()) / order
+    shares = csr_matrix(counts.multiply(1 / steps[:, None]).multiply(weight), dtype=np.float32)
     weights, bias = _solve(shares, labels, problem_type, config.num_labels)
-    return NgramVotes(order, numbers, weights * rarity[:, None], bias)
+    return NgramVotes(order, numbers, weights * weight[:, None], bias)
+
+
+def weigh_ngrams(there: Any, marks: Array) -> Array:
+    """The inverse document frequency of each n-gram times one more than what it tells of the labels, (K,).
+
+    That is the root mean square, over the labels as common as they are, of how far from usual their log-odds are
+    where the n-gram comes.
+
+    Args:
+        there: Sparse (N, K), true where a sequence has the n-gram.
+        marks: (N, L), true where it has the label.
+    """
+    usual = (marks.sum(axis=0) + 1) / (len(marks) + 2)
+    found, marked = np.asarray(there.sum(axis=0))[0], there.T @ marks.astype(float)
+    odds = (marked + usual) / (found[:, None] - marked + 1 - usual)  # with one more sequence, of the usual odds
+    telling = np.sqrt(np.log(odds * (1 - usual) / usual) ** 2 @ (usual / usual.sum()))
+    rarity = np.log((1 + len(marks)) / (1 + found)) + 1
+    return np.asarray(rarity * (1 + telling))
 
 
 def _number(sequences: Sequence[Any], order: int) -> tuple[Array, Array]:
@@ -88,12 +107,13 @@ def _number(sequences: Sequence[Any], order: int) -> tuple[Array, Array]:
     return numbers[real], steps
 
 
-def _choose(found: Array) -> Array:
-    """The n-grams to know, the commonest first, of all that were found, (all steps and ends, order)."""
-    numbers, counts = np.unique(found, return_counts=True)
-    known = (counts > 1) | np.isin(numbers, found[:, 0])
-    numbers, counts = numbers[known], counts[known]
-    ranked = numbers[np.lexsort((numbers, -counts))][:AT_MOST]
+def _choose(found: Array, steps: Array) -> Array:
+    """The n-grams to know, those of most sequences first; see `_number` for what was found."""
+    rows = np.repeat(np.arange(len(steps)), steps)[:, None]
+    numbers, sequences = np.unique(np.unique(rows * PRIME + found) % PRIME, return_counts=True)
+    known = (sequences > 1) | np.isin(numbers, found[:, 0])
+    numbers, sequences = numbers[known], sequences[known]
+    ranked = numbers[np.lexsort((numbers, -sequences))][:AT_MOST]
     return without_conflicts(torch.from_numpy(ranked)).numpy()
 
 
@@ -106,6 +126,13 @@ def _count(numbers: Array, steps: Array, known: Array) -> Any:
     there = known[column] == numbers
     ones = np.ones(int(there.sum()), np.float32)
     return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known)))
+
+
+def _mark(labels: Array, problem_type: str, num_labels: int) -> Array:
+    """Which labels a sequence has, (N, L) of booleans; of regression, which numbers are above their mean."""
+    if problem_type == SINGLE:
+        labels = np.eye(num_labels)[labels]
+    return np.greater(labels, labels.mean(axis=0) if problem_type == REGRESSION else 0.5)
 
 
 def _solve(shares: Any, labels: Array, problem_type: str, num_labels: int) -> tuple[Array, Array]:

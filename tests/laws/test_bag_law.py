@@ -7,11 +7,12 @@ from cases import VOCABULARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import ngram_numbers
+from scipy.sparse import csr_matrix
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 from transformers_rnn.bag import NgramBag, count_places, without_conflicts
 from transformers_rnn.bag_fitting import add_bag, fit_shares
-from transformers_rnn.ngram_votes import fit_votes
+from transformers_rnn.ngram_votes import fit_votes, weigh_ngrams
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=9)
@@ -53,15 +54,15 @@ def test_the_logits_are_the_sum_of_both_shares(table, order, shares, others):
 
 @settings(max_examples=40)
 @given(sequences=texts, order=st.integers(1, 4))
-def test_known_are_all_tokens_and_what_is_longer_if_it_comes_twice(sequences, order):
+def test_known_are_all_tokens_and_what_is_longer_if_two_sequences_have_it(sequences, order):
     labels = np.arange(len(sequences)) % 2
     config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, problem_type=SINGLE)
     votes = fit_votes(config, sequences, labels, order)
     counts = {}
     for sequence in sequences:
-        for step in ngram_numbers([*sequence, -1], range(1, order + 1)):
-            for size, number in enumerate(step, start=1):
-                counts[number, size] = counts.get((number, size), 0) + 1
+        steps = ngram_numbers([*sequence, -1], range(1, order + 1))
+        for found in {(number, size) for step in steps for size, number in enumerate(step, start=1)}:
+            counts[found] = counts.get(found, 0) + 1
     wanted = [number for (number, size), count in counts.items() if size == 1 or count > 1]
     known = votes.numbers.tolist()
     assert set(known) <= set(wanted)
@@ -71,6 +72,23 @@ def test_known_are_all_tokens_and_what_is_longer_if_it_comes_twice(sequences, or
     assert len(set(places)) == len(known), "each has a place of its own"
     lost = set(wanted) - set(known)
     assert len(lost) <= len(wanted) / 2
+
+
+@given(seed=st.integers(0, 999), rows=st.integers(1, 12), labels=st.integers(1, 4))
+def test_an_ngram_weighs_by_how_rare_it_is_and_by_what_it_tells(seed, rows, labels):
+    generator = np.random.default_rng(seed)
+    there, marks = generator.random((rows, 5)) < 0.4, generator.random((rows, labels)) < generator.random(labels)
+    usual = [(sum(marks[:, label]) + 1) / (rows + 2) for label in range(labels)]
+    weights = weigh_ngrams(csr_matrix(there), marks)
+    for ngram in range(5):
+        having = [row for row in range(rows) if there[row, ngram]]
+        squares = 0.0
+        for label, share in enumerate(usual):
+            marked = sum(marks[row, label] for row in having)
+            log_odds = np.log((marked + share) / (len(having) - marked + 1 - share))
+            squares += (log_odds - np.log(share / (1 - share))) ** 2 * share / sum(usual)
+        rarity = np.log((1 + rows) / (1 + len(having))) + 1
+        assert weights[ngram] == pytest.approx(rarity * (1 + np.sqrt(squares)))
 
 
 @given(st.lists(st.integers(0, 2**31 - 2), min_size=1, max_size=50, unique=True))
