@@ -141,6 +141,7 @@ class ModelArguments:
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
     gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")
     count_ngrams: int | None = told("The longest n-gram that is counted beside the recurrent layers; 0: none.")
+    logit_adjustment: float | None = told("How much less readily common labels are answered, 0 to 1.")
     refit: bool | None = told(
         "Whether to train anew on the validation rows, too; not given: if fewer than 250 are drawn."
     )

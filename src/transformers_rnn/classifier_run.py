@@ -27,6 +27,7 @@ from .evaluation import LengthOrderedTrainer, answer, config_of
 from .label_scale import draw_to_mean
 from .labelled_data import LabelledData
 from .layerwise_training import GradualUnfreezing, decay_learning_rates
+from .logit_adjustment import adjust_logits, check_logit_adjustment
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .ngram_votes import fit_votes
@@ -95,6 +96,7 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     Raises:
         ValueError: As [`train_classifier`].
     """
+    check_logit_adjustment(choices.logit_adjustment, data)
     order = ngram_order(data, recipe, choices)
     arguments = _arguments(data, output_dir, recipe, choices)
     start = _start(data, recipe, choices)
@@ -106,9 +108,7 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     model = RNNForSequenceClassification(config)
     start.place(model)
     patience = _patience(choices.early_stopping_patience, recipe, arguments)
-    averaging = choices.weight_averaging
-    if averaging == "recipe":
-        averaging = recipe.weight_averaging if choices.args is None else None
+    averaging = _averaging(recipe, choices)
     trainer = LengthOrderedTrainer(
         model=model,
         args=arguments,
@@ -133,11 +133,11 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
         "weight_averaging": averaging,
         "gradual_unfreezing": choices.gradual_unfreezing or None,
         "layerwise_lr_decay": decay,
+        "logit_adjustment": choices.logit_adjustment or None,
     }
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     train_or_resume(trainer, run, patience, choices.resume)
-    shares = _count_ngrams(trainer, splits, order, choices) if order else None
-    slopes = _settle_slopes(trainer, splits.get("validation"), choices)
+    shares, slopes = _settle_answers(trainer, splits, order, choices)
     card = {"calibration": {"slopes": slopes, "fitted_on": "validation"}} if slopes else {}
     metrics, intervals = _finish(trainer, splits, data, described, {**card, **choices.card})
     if choices.args is None and "save_total_limit" not in choices.arguments:
@@ -180,6 +180,23 @@ def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -
     if not arguments.load_best_model_at_end or given == 0:
         return None
     return recipe.patience if given is None else given
+
+
+def _averaging(recipe: Recipe, choices: Choices) -> Any:
+    if choices.weight_averaging != "recipe":
+        return choices.weight_averaging
+    return recipe.weight_averaging if choices.args is None else None
+
+
+def _settle_answers(
+    trainer: LengthOrderedTrainer, splits: Mapping[str, Any], order: int, choices: Choices
+) -> tuple[tuple[float, float] | None, Sequence[float] | None]:
+    """What the trained head is told before it is calibrated; the shares of n-grams and the slopes of a regression."""
+    shares = _count_ngrams(trainer, splits, order, choices) if order else None
+    if choices.logit_adjustment:
+        labels = np.stack(splits["train"].with_format("numpy")["labels"])
+        adjust_logits(trainer.model.classifier, labels, choices.logit_adjustment)  # type: ignore[union-attr, arg-type]
+    return shares, _settle_slopes(trainer, splits.get("validation"), choices)
 
 
 def _count_ngrams(

@@ -54,6 +54,7 @@ class Choices:
     callbacks: Sequence[TrainerCallback] = ()
     resume: bool = True
     count_ngrams: int | str = "recipe"
+    logit_adjustment: float = 0.0
     slopes: Sequence[float] | None = None
     shares: tuple[float, float] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)

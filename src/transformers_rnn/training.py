@@ -39,6 +39,7 @@ def train_classifier(
     layerwise_lr_decay: float = 1.0,
     gradual_unfreezing: bool = False,
     count_ngrams: int | Literal["recipe"] = "recipe",
+    logit_adjustment: float = 0.0,
     refit: bool | Literal["recipe"] = "recipe",
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
@@ -84,6 +85,8 @@ def train_classifier(
         count_ngrams: The longest n-gram that is counted: after training a linear model of the n-grams in each text is
             fitted, and joined with the recurrent layers as the validation set tells, see [`add_bag`]; 0: none;
             `"recipe"`: pairs of words or four characters, for texts with plain labels and a plain loss.
+        logit_adjustment: How much less readily common labels are answered: the log of a label's share of the
+            training rows, times this, is subtracted from its logit, see [`adjust_logits`]; for a single label.
         refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
             temperature and thresholds; `"recipe"`: where fewer than 250 rows were drawn for validation, and a test
             set tells how good the model is. Validation figures are those of the first run.
@@ -117,6 +120,7 @@ def train_classifier(
         layerwise_lr_decay=layerwise_lr_decay,
         gradual_unfreezing=gradual_unfreezing,
         count_ngrams=count_ngrams,
+        logit_adjustment=logit_adjustment,
         callbacks=callbacks,
         resume=resume,
         card=card or {},

@@ -79,6 +79,7 @@ ROOMS = [
     "calibration",
     "ngram_votes",
     "bag_fitting",
+    "logit_adjustment",
     "evaluator",
     "pipeline",
     "text_pipeline",

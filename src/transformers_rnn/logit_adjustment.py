@@ -1,0 +1,49 @@
+"""How common each label is in training -> a head that answers common labels less readily."""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .encoding import count_rows
+from .figures import SINGLE
+from .labelled_data import LabelledData
+
+
+def check_logit_adjustment(strength: Any, data: LabelledData) -> None:
+    """Refuse a strength that is none, and data whose labels cannot be counted as one a row."""
+    number = isinstance(strength, int | float) and not isinstance(strength, bool) and isfinite(strength)
+    if not number or strength < 0:
+        raise ValueError(
+            "logit_adjustment must be a number of at least 0 (0: labels as common as they are; 1: all equally "
+            f"common), got {strength!r}."
+        )
+    if not strength:
+        return
+    if data.problem_type != SINGLE:
+        raise ValueError(
+            f"logit_adjustment={strength} is for {SINGLE}, but this is {data.problem_type}. Leave it out."
+        )
+    if not count_rows(data.splits["train"]):
+        raise ValueError(f"logit_adjustment={strength} needs counted rows, but the data is a stream. Leave it out.")
+
+
+@torch.no_grad()
+def adjust_logits(head: nn.Linear, labels: Any, strength: float) -> None:
+    """Subtract from each logit the log of its label's share of the training rows, times a strength.
+
+    With 1, answers are those of equally common labels, which are best for the mean recall of the labels (Menon et al.,
+    2021, "Long-tail learning via logit adjustment"); a little of it finds more of the rare labels at no cost to the
+    common ones.
+
+    Args:
+        head: Of a trained model.
+        labels: (N,) classes, negative ones are left out; or a teacher's (N, L).
+        strength: 0 changes nothing.
+    """
+    labels, size = np.asarray(labels), head.out_features
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=size)
+    shares = (counts + 1) / (counts.sum() + size)  # a label without a row has a share, too
+    head.bias.sub_(head.bias.new_tensor(strength * np.log(shares)))
