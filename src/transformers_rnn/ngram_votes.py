@@ -1,8 +1,9 @@
 """Sequences of ids and their labels -> a linear model of counted n-grams, by which each of them votes for itself."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from .bag import without_conflicts
-from .figures import REGRESSION, SINGLE
+from .figures import MULTI, REGRESSION, SINGLE
 from .label_scale import to_head_units
 from .ngrams import NOTHING, PRIME, number_ngrams
 
 Array = NDArray[Any]
+Share = Callable[[Array], tuple[Any, Array]]  # marks (N, L) -> shares (N, K), weights (K,)
 
 AT_MOST = 2**15  # n-grams; IMDb and names gain nothing from more
 STRENGTH = 20.0  # the inverse of the penalty
+STRENGTH_OF_SEVERAL = 8.0  # labels of which a sequence may have several are noisier
 ITERATIONS = 200
 
 
@@ -52,7 +55,8 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
 
     An n-gram counts by its share of the sequence, its inverse document frequency, and by what it tells: one more than
     how far from usual the log-odds of the labels are where it comes (after Wang & Manning, 2012, "Baselines and
-    bigrams"). Known are all single tokens, and what is longer if two sequences have it; of these the commonest 32,768.
+    bigrams"), each for itself if a sequence may have several. Known are all single tokens, and what is longer if two
+    sequences have it; of these the commonest 32,768.
 
     Args:
         config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
@@ -69,13 +73,9 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
     all_numbers, steps = _number(sequences, order)
     numbers = _choose(all_numbers, steps)
     counts = _count(all_numbers, steps, numbers)
-    marks = _mark(labels, problem_type, config.num_labels)
-    weight = weigh_ngrams(counts > 0, marks)
-    # So that sequences of usual length have a length of about 1, as after TF-IDF.
-    weight *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ weight**2).sum()) / order
-    shares = csr_matrix(counts.multiply(1 / steps[:, None]).multiply(weight), dtype=np.float32)
-    weights, bias = _solve(shares, labels, problem_type, config.num_labels)
-    return NgramVotes(order, numbers, weights * weight[:, None], bias)
+    solve = {SINGLE: _solve_single, MULTI: _solve_several, REGRESSION: _solve_numbers}[problem_type]
+    vectors, bias = solve(partial(_share, counts, steps, order), labels, (len(numbers), config.num_labels))
+    return NgramVotes(order, numbers, vectors, bias)
 
 
 def weigh_ngrams(there: Any, marks: Array) -> Array:
@@ -128,39 +128,53 @@ def _count(numbers: Array, steps: Array, known: Array) -> Any:
     return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known)))
 
 
-def _mark(labels: Array, problem_type: str, num_labels: int) -> Array:
-    """Which labels a sequence has, (N, L) of booleans; of regression, which numbers are above their mean."""
-    if problem_type == SINGLE:
-        labels = np.eye(num_labels)[labels]
-    return np.greater(labels, labels.mean(axis=0) if problem_type == REGRESSION else 0.5)
+def _share(counts: Any, steps: Array, order: int, marks: Array) -> tuple[Any, Array]:
+    """What each n-gram counts in each sequence, sparse (N, K), and its weight in that, (K,); see `weigh_ngrams`."""
+    weight = weigh_ngrams(counts > 0, marks)
+    # So that sequences of usual length have a length of about 1, as after TF-IDF.
+    weight *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ weight**2).sum()) / order
+    return csr_matrix(counts.multiply(1 / steps[:, None]).multiply(weight), dtype=np.float32), weight
 
 
-def _solve(shares: Any, labels: Array, problem_type: str, num_labels: int) -> tuple[Array, Array]:
-    """The weights (K, L) and the bias (L,) of a linear model."""
-    if problem_type == REGRESSION:
-        ridge = Ridge(1.0).fit(shares, labels.reshape(len(labels), num_labels).astype(np.float32))
-        return np.reshape(ridge.coef_, (num_labels, -1)).T, np.reshape(ridge.intercept_, num_labels)
-    weights, bias = np.zeros((shares.shape[1], num_labels)), np.full(num_labels, -np.log(len(labels) + 1))
-    if problem_type == SINGLE:
-        present = np.unique(labels)
-        weights[:, present], bias[present] = _regress(shares, np.searchsorted(present, labels))
-        return weights, bias
+def _solve_single(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """The vectors (K, L) and the bias (L,) of a linear model, here of one class a sequence."""
+    shares, weight = share(np.eye(shape[1], dtype=bool)[labels])
+    vectors, bias = _unlikely(len(labels), shape)
+    present = np.unique(labels)
+    vectors[:, present], bias[present] = _regress(shares, np.searchsorted(present, labels), STRENGTH)
+    return vectors * weight[:, None], bias
+
+
+def _solve_several(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    vectors, bias = _unlikely(len(labels), shape)
     for label, given in enumerate(labels.T > 0.5):
         if given.all():
             bias[label] *= -1
         elif given.any():
-            coefficients, intercept = _regress(shares, given)
-            weights[:, label], bias[label] = coefficients[:, 1] * 2, intercept[1] * 2
-    return weights, bias
+            shares, weight = share(given[:, None])
+            weights, (_, ahead) = _regress(shares, given, STRENGTH_OF_SEVERAL)
+            vectors[:, label], bias[label] = weights[:, 1] * 2 * weight, ahead * 2
+    return vectors, bias
 
 
-def _regress(shares: Any, classes: Array) -> tuple[Array, Array]:
+def _solve_numbers(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    shares, weight = share(labels > labels.mean(axis=0))
+    ridge = Ridge(1.0).fit(shares, labels.astype(np.float32))
+    return np.reshape(ridge.coef_, shape[::-1]).T * weight[:, None], np.reshape(ridge.intercept_, shape[1])
+
+
+def _unlikely(rows: int, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Vectors and bias where no row has a label."""
+    return np.zeros(shape), np.full(shape[1], -np.log(rows + 1))
+
+
+def _regress(shares: Any, classes: Array, strength: float) -> tuple[Array, Array]:
     """Logistic regression: weights (K, C) and bias (C,) of the classes 0 to C - 1, each of which some row has."""
     if not classes.any():
         return np.zeros((shares.shape[1], 1)), np.zeros(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is not found by then changes no figure
-        model = LogisticRegression(C=STRENGTH, max_iter=ITERATIONS).fit(shares, classes)
+        model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(shares, classes)
     weights, bias = model.coef_, model.intercept_
     if len(weights) == 1:  # how far the second of two classes is before the first
         weights, bias = (np.concatenate([-one, one]) / 2 for one in (weights, bias))

@@ -74,6 +74,19 @@ def test_known_are_all_tokens_and_what_is_longer_if_two_sequences_have_it(sequen
     assert len(lost) <= len(wanted) / 2
 
 
+@settings(max_examples=20)
+@given(sequences=texts, seed=st.integers(0, 99))
+def test_of_several_labels_each_is_fitted_as_if_it_were_alone(sequences, seed):
+    labels = np.random.default_rng(seed).integers(0, 2, (len(sequences), 3))
+    several, alone = (
+        RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, num_labels=size, problem_type=MULTI) for size in (3, 1)
+    )
+    votes = fit_votes(several, sequences, labels, 2).answer(sequences)
+    for label in range(3):
+        expected = fit_votes(alone, sequences, labels[:, [label]], 2).answer(sequences)
+        np.testing.assert_allclose(votes[:, [label]], expected, rtol=1e-9)
+
+
 @given(seed=st.integers(0, 999), rows=st.integers(1, 12), labels=st.integers(1, 4))
 def test_an_ngram_weighs_by_how_rare_it_is_and_by_what_it_tells(seed, rows, labels):
     generator = np.random.default_rng(seed)
