@@ -35,8 +35,8 @@ def adjust_logits(head: nn.Linear, labels: Any, strength: float) -> None:
     """Subtract from each logit the log of its label's share of the training rows, times a strength.
 
     With 1, answers are those of equally common labels, which are best for the mean recall of the labels (Menon et al.,
-    2021, "Long-tail learning via logit adjustment"); a little of it finds more of the rare labels at no cost to the
-    common ones.
+    2021, "Long-tail learning via logit adjustment"); a little of it finds more of the rare labels at little cost to
+    the common ones.
 
     Args:
         head: Of a trained model.
