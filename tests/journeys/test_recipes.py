@@ -56,21 +56,23 @@ def test_what_is_missing_is_run_and_shown(tmp_path, recipes):
 
     row = table([counted, trained]).splitlines()[2]
     assert row.startswith(f"| trec6 (accuracy) | 100.0 |  | {100 * trained['test']['accuracy']:.1f} |  | 96.4 (ULMFiT")
+    beside = table([{**trained, "set": "surnames"}]).splitlines()[3]
+    assert beside.startswith(f"| surnames (macro F1) |  |  | {100 * trained['test']['macro_f1']:.1f} |  |")
 
 
-@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "goemotions"])
+@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "goemotions", "surnames"])
 def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, bert, monkeypatch):
     import choices
 
-    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "goemotions"}
+    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "goemotions", "surnames"}
     monkeypatch.setattr(choices, "_minilm", lambda: bert)
     labels = [[label] for label in LABELS] if name == "goemotions" else LABELS
     data = load_labelled_data({"train": {"text": TEXTS, "label": labels}}, seed=7)
     prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path / "run", 7))
     fields = {"max_steps": 2, "disable_tqdm": True, "eval_strategy": "no"}
     result = train_classifier(prepared, tmp_path / "run", seed=7, **{**chosen, **fields})
-    source = "minilm" if name == "trec6" else "bert"
-    assert source in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    told = {"trec6": "minilm", "surnames": "| logit_adjustment | 0.4 |"}.get(name, "bert")
+    assert told in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert set(result.metrics) >= {"macro_f1"}
 
 
