@@ -40,12 +40,12 @@ def table(rows: Rows) -> str:
     lines = [_line(*HEADER), "|" + "---|" * len(HEADER)]
     for name in dict.fromkeys(name for name, _ in groups):
         recipes = [groups.get((name, recipe), []) for recipe in ("baseline", "fasttext", "default", "best")]
-        figure = next(rows[0]["figure"] for rows in recipes if rows)
+        main = next(rows[0]["figure"] for rows in recipes if rows)
         shown = recipes[3] or recipes[2]
         others = [*PUBLISHED.get(name, ("", "")), _parameters(shown), _seconds(shown)]
-        lines.append(_line(f"{name} ({NAMES[figure]})", *(_figure(rows, figure) for rows in recipes), *others))
-        for figure in BESIDE.get(name, []):
-            lines.append(_line(f"{name} ({NAMES[figure]})", *(_figure(rows, figure) for rows in recipes), *[""] * 4))
+        for figure in [main, *BESIDE.get(name, [])]:
+            lines.append(_line(f"{name} ({NAMES[figure]})", *(_figure(rows, figure) for rows in recipes), *others))
+            others = [""] * len(others)  # they stand in the first line
     return "\n".join(lines)
 
 

@@ -24,10 +24,11 @@ from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingStart, settle_start
 from .encoding import count_rows, encode, input_fields, learn_processor, make_vectors
 from .evaluation import LengthOrderedTrainer, answer, config_of
+from .figures import SINGLE
 from .label_scale import draw_to_mean
 from .labelled_data import LabelledData
 from .layerwise_training import GradualUnfreezing, decay_learning_rates
-from .logit_adjustment import adjust_logits, check_logit_adjustment
+from .logit_adjustment import adjust_logits, check_countable
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
 from .ngram_votes import fit_votes
@@ -96,7 +97,8 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     Raises:
         ValueError: As [`train_classifier`].
     """
-    check_logit_adjustment(choices.logit_adjustment, data)
+    if choices.logit_adjustment:
+        check_countable(f"logit_adjustment={choices.logit_adjustment}", SINGLE, data, "Leave it out.")
     order = ngram_order(data, recipe, choices)
     arguments = _arguments(data, output_dir, recipe, choices)
     start = _start(data, recipe, choices)

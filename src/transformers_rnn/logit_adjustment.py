@@ -7,27 +7,31 @@ import numpy as np
 import torch
 from torch import nn
 
-from .encoding import count_rows
-from .figures import SINGLE
+from .figures import Array
 from .labelled_data import LabelledData
 
 
-def check_logit_adjustment(strength: Any, data: LabelledData) -> None:
-    """Refuse a strength that is none, and data whose labels cannot be counted as one a row."""
+def check_logit_adjustment(strength: Any) -> None:
+    """Refuse a strength that is none."""
     number = isinstance(strength, int | float) and not isinstance(strength, bool) and isfinite(strength)
     if not number or strength < 0:
         raise ValueError(
             "logit_adjustment must be a number of at least 0 (0: labels as common as they are; 1: all equally "
             f"common), got {strength!r}."
         )
-    if not strength:
-        return
-    if data.problem_type != SINGLE:
-        raise ValueError(
-            f"logit_adjustment={strength} is for {SINGLE}, but this is {data.problem_type}. Leave it out."
-        )
-    if not count_rows(data.splits["train"]):
-        raise ValueError(f"logit_adjustment={strength} needs counted rows, but the data is a stream. Leave it out.")
+
+
+def check_countable(choice: str, wanted: str, data: LabelledData, advice: str) -> None:
+    """Refuse a choice that counts the labels of a problem type where they are others, or those of a stream."""
+    if data.problem_type != wanted:
+        raise ValueError(f"{choice} is for {wanted}, but this is {data.problem_type}. Leave it out.")
+    if not hasattr(data.splits["train"], "__len__"):
+        raise ValueError(f"{choice} needs counted rows, but the data is a stream. {advice}")
+
+
+def count_labels(labels: Array, size: int) -> Array:
+    """How many rows have each class, (L,): of classes (N,), or of a teacher's (N, L) the sum of the probabilities."""
+    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=size)
 
 
 @torch.no_grad()
@@ -44,6 +48,6 @@ def adjust_logits(head: nn.Linear, labels: Any, strength: float) -> None:
         strength: 0 changes nothing.
     """
     labels, size = np.asarray(labels), head.out_features
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=size)
+    counts = count_labels(labels if labels.ndim == 2 else labels[labels >= 0], size)
     shares = (counts + 1) / (counts.sum() + size)  # a label without a row has a share, too
     head.bias.sub_(head.bias.new_tensor(strength * np.log(shares)))

@@ -18,6 +18,7 @@ from .encoding import count_rows, first_rows
 from .feature_moments import FeatureMoments
 from .labelled_data import LabelledData, load_labelled_data
 from .layerwise_training import check_layerwise_lr_decay
+from .logit_adjustment import check_countable, check_logit_adjustment, count_labels
 from .recipe import Recipe, settle_strategies
 from .weight_averaging import WeightAveraging
 
@@ -34,7 +35,7 @@ class Choices:
         shares: Of counted n-grams, likewise, see [`fit_shares`].
 
     Raises:
-        ValueError: `layerwise_lr_decay`, `weight_averaging` or `count_ngrams` that is none.
+        ValueError: `layerwise_lr_decay`, `logit_adjustment`, `weight_averaging` or `count_ngrams` that is none.
     """
 
     args: TrainingArguments | None = None
@@ -62,6 +63,7 @@ class Choices:
     def __post_init__(self) -> None:
         """Refuse before any work what could be told from the choices alone."""
         check_layerwise_lr_decay(self.layerwise_lr_decay)
+        check_logit_adjustment(self.logit_adjustment)
         if self.weight_averaging not in (None, "recipe"):
             WeightAveraging(self.weight_averaging)
         order = self.count_ngrams
@@ -206,15 +208,11 @@ def balanced_weights(name: str, choice: str, data: LabelledData) -> list[float]:
         raise ValueError(f"{name} must be 'balanced', a list of factors or None, got {choice!r}.")
     wanted = {"class_weights": "single_label_classification", "pos_weight": "multi_label_classification"}[name]
     train = data.splits["train"]
-    if data.problem_type != wanted:
-        raise ValueError(f"{name}='balanced' is for {wanted}, but this is {data.problem_type}. Leave it out.")
-    if not hasattr(train, "__len__"):
-        raise ValueError(f"{name}='balanced' needs counted rows, but the data is a stream. Pass a list of factors.")
+    check_countable(f"{name}='balanced'", wanted, data, "Pass a list of factors.")
     labels = np.asarray(train.with_format("numpy")["labels"])
     if name == "class_weights":
         size = len(data.label_names)
-        # Of a teacher's answers, the sum of the probabilities.
-        counts = np.bincount(labels, minlength=size) if labels.ndim == 1 else labels.sum(axis=0)
+        counts = count_labels(labels, size)
         return [float(weight) for weight in counts.sum() / (size * counts.clip(min=1))]
     present = labels.sum(axis=0)
     return [float(weight) for weight in (len(labels) - present) / present.clip(min=1)]
