@@ -1,5 +1,6 @@
 """The choices that were left open, made from the training data: a recipe that needs no tuning."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -20,6 +21,8 @@ WIDEST = 512  # numbers that are joined to one step, unless a step has more; or 
 FEW = 250  # validation rows; fewer cannot tell epochs apart: the end of the run is kept, and they are trained on
 MANY_LONG_TEXTS = 8_000  # training rows; of so many, wider states learn more than they cost
 FEW_TEXTS, FEW_LONG_TEXTS = 2_000, 1_000  # training rows; of so few, the last and the largest states learn noise
+# Thai to Tibetan, Burmese, Khmer, Japanese and Chinese: written without spaces between words.
+UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,10 @@ def _choose_tokenizer(texts: Sequence[str], rows: int) -> dict[str, Any]:
     """Words, or characters where a text is a name or its script has no spaces."""
     words = [text.split() for text in texts]
     letters = sum(len(word) for text in words for word in text)
-    count = max(1, sum(map(len, words)))
+    unspaced = sum(len(UNSPACED.findall(text)) for text in texts)
+    longest = 5 if unspaced > letters / 2 else 15  # letters in the mean, of texts that are cut into words
     short = np.mean([len(text) <= 2 and sum(map(len, text)) <= 40 for text in words])
-    if short >= 0.9 or letters / count > 15:
+    if short >= 0.9 or letters > longest * sum(map(len, words)):
         return {"level": "char", "lowercase": False, "min_frequency": 1, "vocab_size": 5_000}
     # A word must come twice, so that [UNK] is met in training as well; few texts have no word to lose.
     return {"level": "word", "lowercase": True, "min_frequency": 2 if rows >= 200 else 1, "vocab_size": 30_000}

@@ -421,6 +421,21 @@ def test_weights_differ_only_by_seed(tmp_path):
     assert not torch.equal(one, other)
 
 
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        ("char", "電子情報通信学会論文誌を読む人のための文"),
+        ("char", "质量真的很不错 非常喜欢这款iPad 真的很值得买"),
+        ("char", "สินค้าดีมาก ส่งเร็ว แนะนำเลยค่ะ ขอบคุณค่ะ"),
+        ("word", "质量 不错 喜欢 这款 iPad 值得 买"),
+        ("word", "이 영화 정말 재미있게 봤습니다"),
+        ("word", "the 电影 was better than I thought"),
+    ],
+)
+def test_texts_without_spaces_between_words_are_read_by_characters(level, text):
+    assert choose_recipe(5_000, 500, SINGLE, texts=[text]).tokenizer["level"] == level
+
+
 def test_recipes_follow_the_data():
     words = choose_recipe(5_000, 500, SINGLE, texts=["some words that make a text"] * 50)
     assert words.tokenizer["level"] == "word"
@@ -431,10 +446,6 @@ def test_recipes_follow_the_data():
     assert several["num_train_epochs"] == 10
     names = choose_recipe(50_000, 500, SINGLE, texts=["Smith", "van Dyk"])
     assert (names.tokenizer["level"], names.arguments["num_train_epochs"]) == ("char", 15)
-    assert (
-        choose_recipe(5_000, 500, SINGLE, texts=["電子情報通信学会論文誌を読む人のための文"]).tokenizer["level"]
-        == "char"
-    )
     assert (names.config["hidden_size"], names.config["label_smoothing"]) == (256, 0.1)
     assert "label_smoothing" not in choose_recipe(50_000, 500, "regression", texts=["Smith", "van Dyk"]).config
     long = choose_recipe(20_000, 500, SINGLE, texts=["some words that make a text"] * 50)
