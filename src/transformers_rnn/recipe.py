@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,8 @@ MANY_LONG_TEXTS = 8_000  # training rows; of so many, wider states learn more th
 FEW_TEXTS, FEW_LONG_TEXTS = 2_000, 1_000  # training rows; of so few, the last and the largest states learn noise
 # Thai to Tibetan, Burmese, Khmer, Japanese and Chinese: written without spaces between words.
 UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+TextKind: TypeAlias = Literal["words", "characters", "letters"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ def choose_recipe(
     if texts is None:
         fewest, chosen = _fewest_epochs(problem_type), _for_vectors(lengths, feature_size)
     else:
-        chosen = _for_texts(texts, rows, problem_type)
-        # Characters tell little each.
-        fewest = 15 if chosen["tokenizer"]["level"] == "char" else _fewest_epochs(problem_type)
+        kind = _kind_of(texts)
+        chosen = _for_texts(texts, kind, rows, problem_type)
+        fewest = 15 if kind == "letters" else _fewest_epochs(problem_type)  # letters tell little each
     steps = max(STEPS, STEPS_PER_LABEL * num_labels)
     epochs = min(MOST_EPOCHS, max(fewest, ceil(steps / ceil(rows / batch_size))))
     chosen["config"] = {"bidirectional": True, "pooling": "concat", "classifier_dropout": 0.5, **chosen["config"]}
@@ -120,16 +122,17 @@ def choose_recipe(
     return Recipe(arguments=arguments, patience=max(3, epochs // 2), **chosen)
 
 
-def _for_texts(texts: Sequence[str], rows: int, problem_type: str) -> dict[str, Any]:
+def _for_texts(texts: Sequence[str], kind: TextKind, rows: int, problem_type: str) -> dict[str, Any]:
     width = 64 if rows < FEW_TEXTS else 128 if rows < 100_000 else 256
     config: dict[str, Any] = {"cell_type": "lstm", "hidden_size": width, "embedding_dropout": 0.5, "input_size": width}
-    tokenizer, mean = _choose_tokenizer(texts, rows), _mean_words(texts)
+    tokenizer, mean = _choose_tokenizer(kind, rows), _mean_words(texts)
     words, are_long = rows * mean, mean >= LONG_TEXT
     chosen: dict[str, Any] = {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "ngram_order": 2}
-    if tokenizer["level"] == "char":
+    if kind != "words":
         chosen["ngram_order"] = 4
-        config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
-        config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
+        if kind == "letters":
+            config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
+            config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}
         return chosen
     if rows < (FEW_LONG_TEXTS if are_long else FEW_TEXTS):
         config |= {"pooling": "mean"}
@@ -168,14 +171,19 @@ def _judged_by(problem_type: str, num_validation: int) -> dict[str, Any]:
     return {"metric_for_best_model": "loss", "greater_is_better": False}
 
 
-def _choose_tokenizer(texts: Sequence[str], rows: int) -> dict[str, Any]:
-    """Words, or characters where a text is a name or its script has no spaces."""
+def _kind_of(texts: Sequence[str]) -> TextKind:
+    """What texts are read by: words, letters where a text is a name or a code, characters if no spaces are between."""
     words = [text.split() for text in texts]
-    letters = sum(len(word) for text in words for word in text)
-    unspaced = sum(len(UNSPACED.findall(text)) for text in texts)
-    longest = 5 if unspaced > letters / 2 else 15  # letters in the mean, of texts that are cut into words
-    short = np.mean([len(text) <= 2 and sum(map(len, text)) <= 40 for text in words])
-    if short >= 0.9 or letters > longest * sum(map(len, words)):
+    letters, count = sum(len(word) for text in words for word in text), sum(map(len, words))
+    if np.mean([len(text) <= 2 and sum(map(len, text)) <= 40 for text in words]) >= 0.9:
+        return "letters"
+    if sum(len(UNSPACED.findall(text)) for text in texts) > letters / 2:
+        return "characters" if letters > 5 * count else "words"  # someone has cut them
+    return "letters" if letters > 15 * count else "words"
+
+
+def _choose_tokenizer(kind: TextKind, rows: int) -> dict[str, Any]:
+    if kind != "words":
         return {"level": "char", "lowercase": False, "min_frequency": 1, "vocab_size": 5_000}
     # A word must come twice, so that [UNK] is met in training as well; few texts have no word to lose.
     return {"level": "word", "lowercase": True, "min_frequency": 2 if rows >= 200 else 1, "vocab_size": 30_000}
