@@ -55,13 +55,13 @@ def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[in
 
 
 def bag_of(model: RNNForSequenceClassification, ids: Tensor) -> Tensor:
-    """The sum of the vectors of all known n-grams of a sequence, up to its end, by its steps and one more."""
+    """The sum of the vectors of all known n-grams of a sequence, up to its end, by the root of its steps + 1."""
     bag, total = model.rnn.bag, 0.0 * model.rnn.bag.weight.sum(dim=0)
     known = {number: row for row, number in enumerate(bag.numbers.tolist()) if number >= 0}
     for step in ngram_numbers([*ids.tolist(), -1], range(1, model.config.bag_order + 1)):
         for number in step:
             total = total + (bag.weight[known[number]] if number in known else 0.0)
-    return total / (len(ids) + 1)
+    return total / (len(ids) + 1) ** 0.5
 
 
 def normalized(norm: torch.nn.LayerNorm, state: Tensor) -> Tensor:

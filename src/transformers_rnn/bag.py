@@ -1,4 +1,4 @@
-"""A bag of n-grams beside the recurrent layers: the mean of their vectors, which the head reads with the states.
+"""A bag of n-grams beside the recurrent layers: the sum of their vectors, which the head reads with the states.
 
 Each n-gram speaks for itself, in whatever order they come: the direct connections of Mikolov et al. (2011, "Strategies
 for training large scale neural network language models"), and what fastText classifies by (Joulin et al., 2017).
@@ -32,7 +32,9 @@ def without_conflicts(numbers: Tensor) -> Tensor:
 
 
 class NgramBag(nn.Embedding):
-    """The sum of the vectors of a sequence's n-grams, by the number of its steps and one more: its end.
+    """The sum of the vectors of a sequence's n-grams, by the root of the number of its steps and one more: its end.
+
+    So divided, long and short sequences are about as long as vectors, as after a normalization of counts.
 
     What stands before the first and behind the last token is nothing, which n-grams may begin or end with, so that
     they tell how a text begins and ends. An n-gram that is not known has a vector of zeros, row 0.
@@ -97,8 +99,8 @@ class NgramBag(nn.Embedding):
         if before is not None:
             total = total + before.bag_total
             closing = closing.masked_fill((steps == 0)[:, None], 0.0)  # what has not begun does not end
-        mean = (total + closing) / (steps + 1)[:, None]
-        return torch.cat([pooled, mean.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
+        bag = (total + closing) / _root(steps + 1, total)[:, None]
+        return torch.cat([pooled, bag.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
 
     def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:
         """Put its bag beside the pooled states of every prefix: (B, T, P) and aligned ids (B, T) -> (B, T, P + width).
@@ -115,7 +117,8 @@ class NgramBag(nn.Embedding):
             total, steps = total + before.bag_total[:, None], steps + before.steps[:, None, None]
         last = window[:, 1:].unfold(1, self.order - 1, 1)
         closing = self._ending(nn.functional.pad(last, (0, 1), value=NOTHING))[:, :, 0]
-        return torch.cat([pooled, ((total + closing) / (steps + 1)).to(pooled.dtype)], dim=-1)
+        bag = (total + closing) / _root(steps + 1, total)
+        return torch.cat([pooled, bag.to(pooled.dtype)], dim=-1)
 
     def _window(self, ids: Tensor, before: RNNState | None) -> Tensor:
         return with_previous(ids, None if before is None else before.previous_ids, self.order - 1)
@@ -123,3 +126,7 @@ class NgramBag(nn.Embedding):
     def _ending(self, window: Tensor) -> Tensor:
         """The sum of the vectors of the n-grams that end at each step: (..., order - 1 + T) -> (..., T, width)."""
         return self(self.rows(window)).sum(dim=-2)  # type: ignore[no-any-return]
+
+
+def _root(steps: Tensor, like: Tensor) -> Tensor:
+    return steps.to(like.dtype).sqrt()

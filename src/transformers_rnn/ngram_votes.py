@@ -3,13 +3,13 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -18,18 +18,20 @@ from .figures import MULTI, REGRESSION, SINGLE
 from .label_scale import to_head_units
 from .ngrams import NOTHING, PRIME, number_ngrams
 
-Array = NDArray[Any]
-Share = Callable[[Array], tuple[Any, Array]]  # marks (N, L) -> shares (N, K), weights (K,)
+Array: TypeAlias = NDArray[Any]
+Linear: TypeAlias = tuple[Array, Array]  # vectors (K, L) and a bias (L,)
 
 AT_MOST = 2**15  # n-grams; IMDb and names gain nothing from more
-STRENGTH = 20.0  # the inverse of the penalty
-STRENGTH_OF_SEVERAL = 8.0  # labels of which a sequence may have several are noisier
+# Inverses of the penalty: noisy labels need a small one, clean topics a large one.
+STRENGTHS = (5.0, 20.0, 80.0, 320.0)
+FOLDS = 3
+MANY = 2_000  # sequences, of which a third tells enough
 ITERATIONS = 200
 
 
 @dataclass(frozen=True)
 class NgramVotes:
-    """A linear model of counted n-grams: the mean of their vectors and a bias.
+    """A linear model of counted n-grams: the sum of their vectors by the root of the number of steps, and a bias.
 
     Args:
         order: The longest n-gram.
@@ -46,17 +48,17 @@ class NgramVotes:
     def answer(self, sequences: Sequence[Any]) -> Array:
         """The logits of sequences of ids, (N, L)."""
         numbers, steps = _number(sequences, self.order)
-        counts = _count(numbers, steps, self.numbers)
-        return np.asarray(counts @ self.vectors / steps[:, None] + self.bias)
+        return np.asarray(_share(numbers, steps, self.numbers) @ self.vectors + self.bias)
 
 
 def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) -> NgramVotes:
     """Fit a logistic or ridge regression to the n-grams of each sequence.
 
-    An n-gram counts by its share of the sequence, its inverse document frequency, and by what it tells: one more than
-    how far from usual the log-odds of the labels are where it comes (after Wang & Manning, 2012, "Baselines and
-    bigrams"), each for itself if a sequence may have several. Known are all single tokens, and what is longer if two
-    sequences have it; of these the commonest 32,768.
+    An n-gram counts by how often it comes by the root of the number of steps, by its inverse document frequency, and
+    by what it tells: one more than how far from usual the log-odds of the labels are where it comes (after Wang &
+    Manning, 2012, "Baselines and bigrams"). How strong the penalty is, held-out parts of the sequences tell. If a
+    sequence may have several labels, each is fitted for itself. Known are all single tokens, and what is longer if
+    two sequences have it; of these the commonest 32,768.
 
     Args:
         config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
@@ -67,15 +69,15 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
     labels, problem_type = np.asarray(labels), config.problem_type
     if problem_type == REGRESSION:
         labels = to_head_units(labels.reshape(-1, config.num_labels), config)
-    if problem_type == SINGLE and (labels < 0).any():
+    if problem_type == SINGLE:
         kept = np.flatnonzero(labels >= 0)
-        sequences, labels = [sequences[row] for row in kept.tolist()], labels[kept]
-    all_numbers, steps = _number(sequences, order)
-    numbers = _choose(all_numbers, steps)
-    counts = _count(all_numbers, steps, numbers)
-    solve = {SINGLE: _solve_single, MULTI: _solve_several, REGRESSION: _solve_numbers}[problem_type]
-    vectors, bias = solve(partial(_share, counts, steps, order), labels, (len(numbers), config.num_labels))
-    return NgramVotes(order, numbers, vectors, bias)
+        sequences, labels = [sequences[row] for row in kept.tolist()], np.eye(config.num_labels)[labels[kept]]
+    found, steps = _number(sequences, order)
+    numbers = _choose(found, steps)
+    shares = _share(found, steps, numbers)
+    together = np.split(labels, config.num_labels, axis=1) if problem_type == MULTI else [labels]
+    vectors, bias = zip(*(_fit_best(problem_type, shares, table) for table in together), strict=True)
+    return NgramVotes(order, numbers, np.concatenate(vectors, axis=1), np.concatenate(bias))
 
 
 def weigh_ngrams(there: Any, marks: Array) -> Array:
@@ -117,58 +119,62 @@ def _choose(found: Array, steps: Array) -> Array:
     return without_conflicts(torch.from_numpy(ranked)).numpy()
 
 
-def _count(numbers: Array, steps: Array, known: Array) -> Any:
-    """How often each known n-gram comes in each sequence, sparse (N, K); see `_number` for the others."""
+def _share(found: Array, steps: Array, known: Array) -> Any:
+    """How often each known n-gram comes in each sequence by the root of its steps, sparse (N, K); see `_number`."""
     ranks = np.argsort(known)
-    place = np.searchsorted(known, numbers, sorter=ranks).clip(max=len(known) - 1)
+    place = np.searchsorted(known, found, sorter=ranks).clip(max=len(known) - 1)
     column = ranks[place]
     row = np.broadcast_to(np.repeat(np.arange(len(steps)), steps)[:, None], column.shape)
-    there = known[column] == numbers
-    ones = np.ones(int(there.sum()), np.float32)
-    return csr_matrix((ones, (row[there], column[there])), shape=(len(steps), len(known)))
+    there = known[column] == found
+    return csr_matrix((1 / np.sqrt(steps)[row[there]], (row[there], column[there])), shape=(len(steps), len(known)))
 
 
-def _share(counts: Any, steps: Array, order: int, marks: Array) -> tuple[Any, Array]:
-    """What each n-gram counts in each sequence, sparse (N, K), and its weight in that, (K,); see `weigh_ngrams`."""
-    weight = weigh_ngrams(counts > 0, marks)
-    # So that sequences of usual length have a length of about 1, as after TF-IDF.
-    weight *= np.sqrt(order * steps.mean() * counts.sum() / (counts @ weight**2).sum()) / order
-    return csr_matrix(counts.multiply(1 / steps[:, None]).multiply(weight), dtype=np.float32), weight
+def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
+    """Fit with the penalty that answers held-out sequences best; shares (N, K), labels (N, L)."""
+    fold, losses = np.arange(len(labels)) % FOLDS, np.zeros(len(STRENGTHS))
+    folds = FOLDS if len(labels) < MANY else 1
+    for held in range(folds if len(labels) >= 2 * FOLDS else 0):
+        known = fold != held
+        fits = _fit(problem_type, shares[known], labels[known], STRENGTHS)
+        losses += [_LOSSES[problem_type](shares[~known] @ vectors + bias, labels[~known]) for vectors, bias in fits]
+    return _fit(problem_type, shares, labels, [STRENGTHS[int(losses.argmin())]])[0]
 
 
-def _solve_single(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """The vectors (K, L) and the bias (L,) of a linear model, here of one class a sequence."""
-    shares, weight = share(np.eye(shape[1], dtype=bool)[labels])
-    vectors, bias = _unlikely(len(labels), shape)
-    present = np.unique(labels)
-    vectors[:, present], bias[present] = _regress(shares, np.searchsorted(present, labels), STRENGTH)
-    return vectors * weight[:, None], bias
+def _fit(problem_type: str, shares: Any, labels: Array, strengths: Sequence[float]) -> list[Linear]:
+    """Fit with each of these penalties; see [`weigh_ngrams`]."""
+    weight = weigh_ngrams(shares > 0, labels > labels.mean(axis=0))
+    weight /= np.sqrt((shares.power(2) @ weight**2).mean())  # so that a sequence has a length of about 1
+    weighted = csr_matrix(shares.multiply(weight), dtype=np.float32)
+    fits = [_REGRESSIONS[problem_type](weighted, labels, strength) for strength in strengths]
+    return [(vectors * weight[:, None], bias) for vectors, bias in fits]
 
 
-def _solve_several(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
-    vectors, bias = _unlikely(len(labels), shape)
-    for label, given in enumerate(labels.T > 0.5):
-        if given.all():
-            bias[label] *= -1
-        elif given.any():
-            shares, weight = share(given[:, None])
-            weights, (_, ahead) = _regress(shares, given, STRENGTH_OF_SEVERAL)
-            vectors[:, label], bias[label] = weights[:, 1] * 2 * weight, ahead * 2
+def _regress_classes(shares: Any, labels: Array, strength: float) -> Linear:
+    present, classes = np.unique(labels.argmax(axis=1), return_inverse=True)
+    vectors, bias = np.zeros((shares.shape[1], labels.shape[1])), np.full(labels.shape[1], _unlikely(labels))
+    vectors[:, present], bias[present] = _regress(shares, classes, strength)
     return vectors, bias
 
 
-def _solve_numbers(share: Share, labels: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
-    shares, weight = share(labels > labels.mean(axis=0))
-    ridge = Ridge(1.0).fit(shares, labels.astype(np.float32))
-    return np.reshape(ridge.coef_, shape[::-1]).T * weight[:, None], np.reshape(ridge.intercept_, shape[1])
+def _regress_label(shares: Any, labels: Array, strength: float) -> Linear:
+    given = labels[:, 0] > 0.5
+    if given.all() or not given.any():
+        return np.zeros((shares.shape[1], 1)), np.full(1, -_unlikely(labels) if given.all() else _unlikely(labels))
+    vectors, bias = _regress(shares, given, strength)
+    return vectors[:, 1:] * 2, bias[1:] * 2
 
 
-def _unlikely(rows: int, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Vectors and bias where no row has a label."""
-    return np.zeros(shape), np.full(shape[1], -np.log(rows + 1))
+def _regress_numbers(shares: Any, labels: Array, strength: float) -> Linear:
+    ridge = Ridge(20 / strength).fit(shares, labels.astype(np.float32))
+    return np.reshape(ridge.coef_, (*labels.shape[1:], -1)).T, np.reshape(ridge.intercept_, labels.shape[1])
 
 
-def _regress(shares: Any, classes: Array, strength: float) -> tuple[Array, Array]:
+def _unlikely(labels: Array) -> float:
+    """The bias of a label that no row has."""
+    return float(-np.log(len(labels) + 1))
+
+
+def _regress(shares: Any, classes: Array, strength: float) -> Linear:
     """Logistic regression: weights (K, C) and bias (C,) of the classes 0 to C - 1, each of which some row has."""
     if not classes.any():
         return np.zeros((shares.shape[1], 1)), np.zeros(1)
@@ -179,3 +185,27 @@ def _regress(shares: Any, classes: Array, strength: float) -> tuple[Array, Array
     if len(weights) == 1:  # how far the second of two classes is before the first
         weights, bias = (np.concatenate([-one, one]) / 2 for one in (weights, bias))
     return weights.T, bias
+
+
+def _loss_of_classes(logits: Array, labels: Array) -> float:
+    return float((logsumexp(logits, axis=1) - (logits * labels).sum(axis=1)).sum())
+
+
+def _loss_of_label(logits: Array, labels: Array) -> float:
+    return float((np.logaddexp(0, logits) - labels * logits).sum())
+
+
+def _loss_of_numbers(answers: Array, labels: Array) -> float:
+    return float(((answers - labels) ** 2).sum())
+
+
+_REGRESSIONS: dict[str, Callable[[Any, Array, float], Linear]] = {
+    SINGLE: _regress_classes,
+    MULTI: _regress_label,
+    REGRESSION: _regress_numbers,
+}
+_LOSSES: dict[str, Callable[[Array, Array], float]] = {
+    SINGLE: _loss_of_classes,
+    MULTI: _loss_of_label,
+    REGRESSION: _loss_of_numbers,
+}

@@ -88,7 +88,7 @@ class NgramGraph:
         return [self.graph.rows("ngrams", ngrams.weight, rows) for rows in found]
 
     def _bag(self) -> str:
-        """The mean vector of all n-grams, (B, W), and its sum among the fields of the present state."""
+        """The bag of all n-grams, (B, W), and the sum of their vectors among the fields of the present state."""
         graph, first, wide = self.graph, self.graph.constant([0]), np.float64 if self.streaming else np.float32
         sizes = range(1, self.config.bag_order + 1)
         ending, closing = (
@@ -106,7 +106,7 @@ class NgramGraph:
             closing = graph.add(
                 "Where", graph.add("Equal", steps, graph.constant(0)), graph.constant(0, wide), closing
             )
-        divisor = graph.cast(graph.add("Add", steps, graph.constant(1)), wide)
+        divisor = graph.add("Sqrt", graph.cast(graph.add("Add", steps, graph.constant(1)), wide))
         return graph.cast(graph.add("Div", graph.add("Add", total, closing), divisor), np.float32)
 
     def _vectors(self, tokens: list[str]) -> str:

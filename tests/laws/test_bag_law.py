@@ -104,6 +104,22 @@ def test_an_ngram_weighs_by_how_rare_it_is_and_by_what_it_tells(seed, rows, labe
         assert weights[ngram] == pytest.approx(rarity * (1 + np.sqrt(squares)))
 
 
+@pytest.mark.parametrize("problem", [SINGLE, MULTI, REGRESSION])
+@settings(max_examples=10)
+@given(seed=st.integers(0, 99))
+def test_words_that_tell_of_the_labels_are_louder_than_words_that_do_not(problem, seed):
+    """How strong the penalty is, held-out sequences tell."""
+    generator = np.random.default_rng(seed)
+    sequences = generator.integers(1, VOCABULARY, (200, 6))
+    told = np.stack([(sequences == token).any(axis=1) for token in (1, 2)], axis=1).astype(int)
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, num_labels=2, problem_type=problem)
+    spread = []
+    for table in (told, generator.permutation(told)):
+        labels = table[:, 0] if problem == SINGLE else table
+        spread.append(fit_votes(config, list(sequences), labels, 1).answer(list(sequences)).std())
+    assert spread[0] > 2 * spread[1]
+
+
 @given(st.lists(st.integers(0, 2**31 - 2), min_size=1, max_size=50, unique=True))
 def test_what_a_bag_has_learned_it_finds_and_nothing_else(numbers):
     kept = without_conflicts(torch.tensor(numbers))
