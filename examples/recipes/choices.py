@@ -46,6 +46,10 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
     return taught, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
 
 
+def _imdb(data: LabelledData, run: Run) -> Prepared:
+    return data, {"count_ngrams": 3}
+
+
 def _surnames(data: LabelledData, run: Run) -> Prepared:
     return data, {"logit_adjustment": 0.4}
 
@@ -55,6 +59,7 @@ BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
     "sst2": _words,
     "sst2-phrases": _sst2_phrases,
     "trec6": _trec6,
+    "imdb": _imdb,
     "goemotions": _words,
     "surnames": _surnames,
 }
