@@ -80,7 +80,7 @@ def choose_recipe(
 
     The numbers were settled on the validation sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and
     Japanese Vowels, and on parts held out of the training sets of IMDb, 20 Newsgroups, Reuters-8, election tweets,
-    given names, ArrowHead, GunPoint, OSULeaf, ACSF1, PickupGestureWiimoteZ and ItalyPowerDemand.
+    given names, Chinese reviews, ArrowHead, GunPoint, OSULeaf, ACSF1, PickupGestureWiimoteZ and ItalyPowerDemand.
 
     Args:
         num_train: Training sequences; `None` for a stream, which is taken for large.

@@ -433,7 +433,9 @@ def test_weights_differ_only_by_seed(tmp_path):
     ],
 )
 def test_texts_without_spaces_between_words_are_read_by_characters(level, text):
-    assert choose_recipe(5_000, 500, SINGLE, texts=[text]).tokenizer["level"] == level
+    recipe = choose_recipe(5_000, 500, SINGLE, texts=[text])
+    assert recipe.tokenizer["level"] == level
+    assert (recipe.config["hidden_size"], recipe.arguments["num_train_epochs"]) == (128, 8), "as of words"
 
 
 def test_recipes_follow_the_data():
