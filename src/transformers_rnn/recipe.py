@@ -175,9 +175,11 @@ def _kind_of(texts: Sequence[str]) -> TextKind:
     """What texts are read by: words, letters where a text is a name or a code, characters if no spaces are between."""
     words = [text.split() for text in texts]
     letters, count = sum(len(word) for text in words for word in text), sum(map(len, words))
-    if np.mean([len(text) <= 2 and sum(map(len, text)) <= 40 for text in words]) >= 0.9:
+    unspaced = sum(len(UNSPACED.findall(text)) for text in texts) > letters / 2
+    longest = 10 if unspaced else 40  # letters of a name
+    if np.mean([len(text) <= 2 and sum(map(len, text)) <= longest for text in words]) >= 0.9:
         return "letters"
-    if sum(len(UNSPACED.findall(text)) for text in texts) > letters / 2:
+    if unspaced:
         return "characters" if letters > 5 * count else "words"  # someone has cut them
     return "letters" if letters > 15 * count else "words"
 

@@ -436,6 +436,8 @@ def test_texts_without_spaces_between_words_are_read_by_characters(level, text):
     recipe = choose_recipe(5_000, 500, SINGLE, texts=[text])
     assert recipe.tokenizer["level"] == level
     assert (recipe.config["hidden_size"], recipe.arguments["num_train_epochs"]) == (128, 8), "as of words"
+    names = choose_recipe(5_000, 500, SINGLE, texts=["山田太郎", "司马相如"])
+    assert (names.tokenizer["level"], names.arguments["num_train_epochs"]) == ("char", 15)
 
 
 def test_recipes_follow_the_data():
