@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 from torch import nn
 
 from .bag import NgramBag
 from .calibration import fit_calibration
-from .figures import MULTI, REGRESSION, SINGLE
+from .figures import REGRESSION, SINGLE, logit_losses
 from .label_scale import to_head_units
 from .modeling_rnn import RNNForSequenceClassification
 from .ngram_votes import NgramVotes
@@ -42,7 +41,7 @@ def fit_shares(config: Any, logits: Any, votes: Any, labels: Any) -> tuple[float
     fit_calibration(config, logits, labels)
     both, true = np.stack([to_head_units(logits, config) / config.temperature, votes]), np.asarray(labels)
     if config.problem_type == SINGLE:
-        both, true = both[:, true >= 0], true[true >= 0]
+        both, true = both[:, true >= 0], np.eye(config.num_labels)[true[true >= 0]]
     spread = 1.0
     if config.problem_type == REGRESSION:
         true = to_head_units(true.reshape(votes.shape), config)
@@ -51,13 +50,8 @@ def fit_shares(config: Any, logits: Any, votes: Any, labels: Any) -> tuple[float
     def loss(choice: Array) -> float:
         scale, own = choice
         mixed = np.exp(scale) * (own * both[0] + (1 - own) * both[1])
-        if config.problem_type == SINGLE:
-            rows = logsumexp(mixed, axis=-1) - mixed[np.arange(len(true)), true]
-        elif config.problem_type == MULTI:
-            rows = np.logaddexp(0, mixed) - true * mixed
-        else:
-            rows = (mixed - true) ** 2 / spread
-        return float(rows.sum() + TRUST * (own - HALF) ** 2 + scale**2)
+        losses = logit_losses(config.problem_type, mixed, true) / spread
+        return float(losses.sum() + TRUST * (own - HALF) ** 2 + scale**2)
 
     scale, own = minimize(loss, (0.0, HALF), bounds=[(None, None), (0, 1)]).x
     return float(np.exp(scale) * own / config.temperature), float(np.exp(scale) * (1 - own))

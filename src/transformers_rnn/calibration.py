@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
-from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, read_predictions
+from .figures import IGNORED, MULTI, SINGLE, Array, Predictions, logit_losses, read_predictions
 
 TRUST = 4.0  # in the model's own probabilities, until the rows of a label say otherwise: inverse variance of a prior
 POINTS = 20  # of a coverage curve
@@ -165,9 +165,7 @@ def _temperature(found: Predictions, logits: Array) -> float:
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        if found.problem_type == SINGLE:
-            return float(np.mean(logsumexp(scaled, axis=-1) - (targets * scaled).sum(-1)))
-        return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
+        return float(np.mean(logit_losses(found.problem_type, scaled, targets)))
 
     best = minimize_scalar(loss, bounds=(np.log(1e-2), np.log(1e2)), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(best.x)) if best.fun < loss(0.0) - 1e-12 else 1.0

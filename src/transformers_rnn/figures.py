@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit, logsumexp, softmax
 from scipy.stats import ConstantInputWarning, NearConstantInputWarning, pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
@@ -42,6 +42,21 @@ class Predictions(NamedTuple):
     references: Array
     predictions: Array
     scores: Array | None
+
+
+def logit_losses(problem_type: str, logits: Array, targets: Array) -> Array:
+    """What logits (B, L) lose: the log loss of each row, (B,), or of each of several labels, or the squared error.
+
+    Args:
+        problem_type: The host's name of the problem.
+        logits: Of a regression, its answers.
+        targets: (B, L), probabilities, or what should have been answered.
+    """
+    if problem_type == SINGLE:
+        return np.asarray(logsumexp(logits, axis=-1) - (logits * targets).sum(-1))
+    if problem_type == MULTI:
+        return np.asarray(np.logaddexp(0, logits) - targets * logits)
+    return np.asarray((logits - targets) ** 2)
 
 
 def row_log_losses(references: Array, scores: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .encoding import count_rows
 from .figures import Array
 from .labelled_data import LabelledData
 
@@ -25,7 +26,7 @@ def check_countable(choice: str, wanted: str, data: LabelledData, advice: str) -
     """Refuse a choice that counts the labels of a problem type where they are others, or those of a stream."""
     if data.problem_type != wanted:
         raise ValueError(f"{choice} is for {wanted}, but this is {data.problem_type}. Leave it out.")
-    if not hasattr(data.splits["train"], "__len__"):
+    if count_rows(data.splits["train"]) is None:
         raise ValueError(f"{choice} needs counted rows, but the data is a stream. {advice}")
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from .bag import without_conflicts
-from .figures import MULTI, REGRESSION, SINGLE
+from .figures import MULTI, REGRESSION, SINGLE, logit_losses
 from .label_scale import to_head_units
 from .ngrams import NOTHING, PRIME, number_ngrams
 
@@ -136,7 +135,8 @@ def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
     for held in range(folds if len(labels) >= 2 * FOLDS else 0):
         known = fold != held
         fits = _fit(problem_type, shares[known], labels[known], STRENGTHS)
-        losses += [_LOSSES[problem_type](shares[~known] @ vectors + bias, labels[~known]) for vectors, bias in fits]
+        answers = [shares[~known] @ vectors + bias for vectors, bias in fits]
+        losses += [logit_losses(problem_type, each, labels[~known]).sum() for each in answers]
     return _fit(problem_type, shares, labels, [STRENGTHS[int(losses.argmin())]])[0]
 
 
@@ -187,25 +187,8 @@ def _regress(shares: Any, classes: Array, strength: float) -> Linear:
     return weights.T, bias
 
 
-def _loss_of_classes(logits: Array, labels: Array) -> float:
-    return float((logsumexp(logits, axis=1) - (logits * labels).sum(axis=1)).sum())
-
-
-def _loss_of_label(logits: Array, labels: Array) -> float:
-    return float((np.logaddexp(0, logits) - labels * logits).sum())
-
-
-def _loss_of_numbers(answers: Array, labels: Array) -> float:
-    return float(((answers - labels) ** 2).sum())
-
-
 _REGRESSIONS: dict[str, Callable[[Any, Array, float], Linear]] = {
     SINGLE: _regress_classes,
     MULTI: _regress_label,
     REGRESSION: _regress_numbers,
-}
-_LOSSES: dict[str, Callable[[Array, Array], float]] = {
-    SINGLE: _loss_of_classes,
-    MULTI: _loss_of_label,
-    REGRESSION: _loss_of_numbers,
 }
