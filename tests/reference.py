@@ -55,13 +55,15 @@ def ngram_rows(model: RNNForSequenceClassification, ids: Tensor) -> list[list[in
 
 
 def bag_of(model: RNNForSequenceClassification, ids: Tensor) -> Tensor:
-    """The sum of the vectors of all known n-grams of a sequence, up to its end, by the root of its steps + 1."""
-    bag, total = model.rnn.bag, 0.0 * model.rnn.bag.weight.sum(dim=0)
+    """The sum of the vectors of the known n-grams that a sequence has, up to its end, by the root of their number."""
+    bag, total, met = model.rnn.bag, 0.0 * model.rnn.bag.weight.sum(dim=0), set()
     known = {number: row for row, number in enumerate(bag.numbers.tolist()) if number >= 0}
     for step in ngram_numbers([*ids.tolist(), -1], range(1, model.config.bag_order + 1)):
         for number in step:
-            total = total + (bag.weight[known[number]] if number in known else 0.0)
-    return total / (len(ids) + 1) ** 0.5
+            if number in known and number not in met:
+                met.add(number)
+                total = total + bag.weight[known[number]]
+    return total / max(1, len(met)) ** 0.5
 
 
 def normalized(norm: torch.nn.LayerNorm, state: Tensor) -> Tensor:

@@ -32,9 +32,10 @@ def without_conflicts(numbers: Tensor) -> Tensor:
 
 
 class NgramBag(nn.Embedding):
-    """The sum of the vectors of a sequence's n-grams, by the root of the number of its steps and one more: its end.
+    """The sum of the vectors of the n-grams that a sequence has, by the root of how many they are.
 
-    So divided, long and short sequences are about as long as vectors, as after a normalization of counts.
+    Each speaks once, where it first comes: that it comes again tells little (Pang, Lee & Vaithyanathan, 2002, "Thumbs
+    up?"). So divided, long and short sequences are about as long as vectors.
 
     What stands before the first and behind the last token is nothing, which n-grams may begin or end with, so that
     they tell how a text begins and ends. An n-gram that is not known has a vector of zeros, row 0.
@@ -91,16 +92,20 @@ class NgramBag(nn.Embedding):
             before: What the earlier pieces of these streams left.
 
         Returns:
-            (B, P + width), and the fields with `bag_total`.
+            (B, P + width), and the fields with `bag_total` and `bag_seen`.
         """
-        window, steps = self._window(ids if valid is None else ids.where(valid, NOTHING), before), carried["steps"]
-        each = self._ending(nn.functional.pad(window, (0, 1), value=NOTHING))
-        total, closing = total_of(each[:, :-1], valid), each[torch.arange(ids.shape[0], device=ids.device), lengths]
+        each = self._ending(self._window(ids if valid is None else ids.where(valid, NOTHING), before), closed=True)
+        closing = each[torch.arange(ids.shape[0], device=ids.device), lengths]
+        if before is not None:
+            closing = closing.masked_fill((carried["steps"] == 0)[:, None], 0)  # what has not begun does not end
+        ending = each[:, :-1] if valid is None else each[:, :-1].where(valid[:, :, None], 0)
+        ending, seen = self._once(ending, before)
+        total = total_of(self(ending).sum(dim=-2), None)
         if before is not None:
             total = total + before.bag_total
-            closing = closing.masked_fill((steps == 0)[:, None], 0.0)  # what has not begun does not end
-        bag = (total + closing) / _root(steps + 1, total)[:, None]
-        return torch.cat([pooled, bag.to(pooled.dtype)], dim=-1), {**carried, "bag_total": total}
+        carried = {**carried, "bag_total": total, "bag_seen": seen}
+        count = seen.sum(dim=1) + (closing > 0).sum(dim=1)
+        return _beside(pooled, total + self(closing).sum(dim=1), count), carried
 
     def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:
         """Put its bag beside the pooled states of every prefix: (B, T, P) and aligned ids (B, T) -> (B, T, P + width).
@@ -111,22 +116,37 @@ class NgramBag(nn.Embedding):
             before: What the earlier pieces of these streams left.
         """
         window = self._window(ids, before)
-        total = self._ending(window).cumsum(dim=1, dtype=wide_dtype(ids.device))
-        steps = torch.arange(1, ids.shape[1] + 1, device=ids.device)[None, :, None]
+        ending, _ = self._once(self._ending(window), before)
+        total = self(ending).sum(dim=-2).cumsum(dim=1, dtype=wide_dtype(ids.device))
+        count = (ending > 0).sum(dim=-1).cumsum(dim=1)
         if before is not None:
-            total, steps = total + before.bag_total[:, None], steps + before.steps[:, None, None]
-        last = window[:, 1:].unfold(1, self.order - 1, 1)
-        closing = self._ending(nn.functional.pad(last, (0, 1), value=NOTHING))[:, :, 0]
-        bag = (total + closing) / _root(steps + 1, total)
-        return torch.cat([pooled, bag.to(pooled.dtype)], dim=-1)
+            total, count = total + before.bag_total[:, None], count + before.bag_seen.sum(dim=1)[:, None]
+        closing = self._ending(window[:, 1:].unfold(1, self.order - 1, 1), closed=True)[:, :, 0]
+        return _beside(pooled, total + self(closing).sum(dim=-2), count + (closing > 0).sum(dim=-1))
 
     def _window(self, ids: Tensor, before: RNNState | None) -> Tensor:
         return with_previous(ids, None if before is None else before.previous_ids, self.order - 1)
 
-    def _ending(self, window: Tensor) -> Tensor:
-        """The sum of the vectors of the n-grams that end at each step: (..., order - 1 + T) -> (..., T, width)."""
-        return self(self.rows(window)).sum(dim=-2)  # type: ignore[no-any-return]
+    def _ending(self, window: Tensor, closed: bool = False) -> Tensor:
+        """The rows of the n-grams that end at each step and, if closed, behind the last: (..., T or T + 1, order)."""
+        return self.rows(nn.functional.pad(window, (0, 1), value=NOTHING) if closed else window)
+
+    def _once(self, rows: Tensor, before: RNNState | None) -> tuple[Tensor, Tensor]:
+        """Row 0 for what has come before, (B, T, order), and what has come by now, (B, K + 1)."""
+        flat = rows.flatten(1)
+        ordered, order = flat.sort(dim=1, stable=True)
+        again = nn.functional.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
+        again = again.scatter(1, order, again)
+        if before is None:
+            seen = again.new_zeros(len(flat), self.num_embeddings)
+        else:
+            seen = before.bag_seen
+            again = again | seen.gather(1, flat)
+        flat = flat.masked_fill(again, 0)
+        return flat.view_as(rows), seen.scatter(1, flat, flat > 0)
 
 
-def _root(steps: Tensor, like: Tensor) -> Tensor:
-    return steps.to(like.dtype).sqrt()
+def _beside(pooled: Tensor, total: Tensor, count: Tensor) -> Tensor:
+    """The pooled states and, beside them, the sum of so many vectors by the root of their number."""
+    bag = total / count.clamp(min=1).to(total.dtype).sqrt()[..., None]
+    return torch.cat([pooled, bag.to(pooled.dtype)], dim=-1)

@@ -67,8 +67,8 @@ class RNNConfig(PreTrainedConfig):
         ngram_buckets: Rows of that table.
         ngram_width: Width of a row, for each length of n-gram in addition to `input_size`.
         bag_order: Beside the pooled states, classify by the vectors of all tokens (1), pairs of them too (2), ..., in
-            whatever order they come (Mikolov et al., 2011): their sum by the root of the number of steps; 0: no such
-            bag. See [`add_bag`].
+            whatever order and however often they come (Mikolov et al., 2011): their sum by the root of their number;
+            0: no such bag. See [`add_bag`].
         bag_size: How many n-grams have a vector.
         bag_width: How wide it is.
         class_weights: L factors of the loss, one a class; for a single label. A weighted loss is still divided by the

@@ -61,8 +61,8 @@ def _architecture(config: Any, num_parameters: int | None, step: str) -> str:
     if getattr(config, "bag_order", 0):
         reads += (
             f". Beside the recurrent layers, {config.bag_size} n-grams of up to {config.bag_order} tokens speak for "
-            f"themselves, each by {config.bag_width} numbers, of which the classifier reads the sum by the "
-            "root of the number of steps"
+            f"themselves, each by {config.bag_width} numbers, of which the classifier reads the sum by the root of "
+            "how many of them a text has"
         )
     norm = ", outputs normalised" if getattr(config, "layer_norm", False) else ""
     noise = [f"`{name}` {getattr(config, name)}" for name in NOISE if getattr(config, name, 0)]

@@ -30,7 +30,7 @@ ITERATIONS = 200
 
 @dataclass(frozen=True)
 class NgramVotes:
-    """A linear model of counted n-grams: the sum of their vectors by the root of the number of steps, and a bias.
+    """A linear model of n-grams: the sum of the vectors of those a sequence has by the root of their number; a bias.
 
     Args:
         order: The longest n-gram.
@@ -53,11 +53,11 @@ class NgramVotes:
 def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) -> NgramVotes:
     """Fit a logistic or ridge regression to the n-grams of each sequence.
 
-    An n-gram counts by how often it comes by the root of the number of steps, by its inverse document frequency, and
-    by what it tells: one more than how far from usual the log-odds of the labels are where it comes (after Wang &
-    Manning, 2012, "Baselines and bigrams"). How strong the penalty is, held-out parts of the sequences tell. If a
-    sequence may have several labels, each is fitted for itself. Known are all single tokens, and what is longer if
-    two sequences have it; of these the commonest 32,768.
+    An n-gram counts once in a sequence, however often it comes, by the root of how many there are, by its inverse
+    document frequency, and by what it tells: one more than how far from usual the log-odds of the labels are where it
+    comes (after Wang & Manning, 2012, "Baselines and bigrams"). How strong the penalty is, held-out parts of the
+    sequences tell. If a sequence may have several labels, each is fitted for itself. Known are all single tokens, and
+    what is longer if two sequences have it; of these the commonest 32,768.
 
     Args:
         config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
@@ -119,13 +119,17 @@ def _choose(found: Array, steps: Array) -> Array:
 
 
 def _share(found: Array, steps: Array, known: Array) -> Any:
-    """How often each known n-gram comes in each sequence by the root of its steps, sparse (N, K); see `_number`."""
+    """The root of one share for each known n-gram that a sequence has, sparse (N, K); see `_number`."""
     ranks = np.argsort(known)
     place = np.searchsorted(known, found, sorter=ranks).clip(max=len(known) - 1)
     column = ranks[place]
     row = np.broadcast_to(np.repeat(np.arange(len(steps)), steps)[:, None], column.shape)
     there = known[column] == found
-    return csr_matrix((1 / np.sqrt(steps)[row[there]], (row[there], column[there])), shape=(len(steps), len(known)))
+    shares = csr_matrix((np.ones(there.sum()), (row[there], column[there])), shape=(len(steps), len(known)))
+    shares.sum_duplicates()
+    count = np.diff(shares.indptr)
+    shares.data = np.repeat(1 / np.sqrt(count.clip(min=1)), count)
+    return shares
 
 
 def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:

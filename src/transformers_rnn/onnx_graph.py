@@ -315,4 +315,4 @@ def _transposed(graph: GraphBuilder, name: str, weight: Tensor) -> str:
 
 
 def _numpy_type(dtype: torch.dtype) -> Any:
-    return {torch.int64: np.int64, torch.float32: np.float32, torch.float64: np.float64}[dtype]
+    return torch.empty(0, dtype=dtype).numpy().dtype

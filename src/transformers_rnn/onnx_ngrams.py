@@ -88,33 +88,55 @@ class NgramGraph:
         return [self.graph.rows("ngrams", ngrams.weight, rows) for rows in found]
 
     def _bag(self) -> str:
-        """The bag of all n-grams, (B, W), and the sum of their vectors among the fields of the present state."""
-        graph, first, wide = self.graph, self.graph.constant([0]), np.float64 if self.streaming else np.float32
-        sizes = range(1, self.config.bag_order + 1)
-        ending, closing = (
-            graph.add("Sum", *(self._vectors(tokens(size)) for size in sizes))
-            for tokens in (self._tokens_ending, self._tokens_closing)
-        )
-        valid = graph.add("Unsqueeze", self.valid, graph.constant([2]))
-        real = graph.add("Where", valid, ending, graph.constant(0, np.float32))
-        total = graph.cast(graph.add("ReduceSum", real, first, keepdims=0), wide)
+        """The bag of all n-grams, (B, W), and the fields of the present state that it needs."""
+        graph, wide = self.graph, np.float64 if self.streaming else np.float32
+        sizes, axis, unknown = range(1, self.config.bag_order + 1), graph.constant([1]), graph.constant(0, np.int32)
+        ending = (graph.add("Where", self.valid, self._rows(self._tokens_ending(size)), unknown) for size in sizes)
+        rows = self._once(graph.add("Transpose", graph.add("Concat", *ending, axis=0), perm=[1, 0]))
+        if self.streaming:
+            seen = self.past["bag_seen"]
+            rows = graph.add("Where", graph.add("GatherElements", seen, rows, axis=1), unknown, rows)
+            found = graph.add("Greater", rows, unknown)
+            self.present["bag_seen"] = graph.add("ScatterElements", seen, rows, found, axis=1)
+        total, count = self._sum(rows, axis, wide)
         if self.streaming:
             total = self.present["bag_total"] = graph.add("Add", total, self.past["bag_total"])
-        closing = graph.cast(graph.add("Squeeze", closing, first), wide)
-        steps = graph.add("Unsqueeze", self.steps, graph.constant([1]))
-        if self.streaming:  # what has not begun does not end
-            closing = graph.add(
-                "Where", graph.add("Equal", steps, graph.constant(0)), graph.constant(0, wide), closing
-            )
-        divisor = graph.add("Sqrt", graph.cast(graph.add("Add", steps, graph.constant(1)), wide))
-        return graph.cast(graph.add("Div", graph.add("Add", total, closing), divisor), np.float32)
+            count = graph.add("ReduceSum", graph.cast(self.present["bag_seen"], wide), axis, keepdims=1)
+        for size in sizes:
+            closing = graph.add("Transpose", self._rows(self._tokens_closing(size)), perm=[1, 0])
+            if self.streaming:  # what has not begun does not end
+                begun = graph.add("Greater", graph.add("Unsqueeze", self.steps, axis), graph.constant(0))
+                closing = graph.add("Where", begun, closing, unknown)
+            said, known = self._sum(closing, axis, wide)
+            total, count = graph.add("Add", total, said), graph.add("Add", count, known)
+        divisor = graph.add("Sqrt", graph.add("Max", count, graph.constant(1, wide)))
+        return graph.cast(graph.add("Div", total, divisor), np.float32)
 
-    def _vectors(self, tokens: list[str]) -> str:
-        """The vectors of n-grams, of an unknown one zeros."""
+    def _sum(self, rows: str, axis: str, wide: Any) -> tuple[str, str]:
+        """Of rows (B, N) the sum of their vectors, (B, W), and how many are known, (B, 1)."""
+        graph = self.graph
+        vectors = graph.rows("bag", self.model.rnn.bag.weight, rows)  # type: ignore[union-attr]
+        known = graph.cast(graph.add("Greater", rows, graph.constant(0, np.int32)), wide)
+        total = graph.cast(graph.add("ReduceSum", vectors, axis, keepdims=0), wide)
+        return total, graph.add("ReduceSum", known, axis, keepdims=1)
+
+    def _once(self, rows: str) -> str:
+        """Rows (B, N) in another order, row 0 for what comes again."""
+        graph, axis, one = self.graph, self.graph.constant([1]), self.graph.constant([1])
+        size = graph.add("Gather", graph.add("Shape", rows), axis)
+        ordered, _ = graph.add_many("TopK", [rows, size], 2, axis=1)
+        head = graph.add("Slice", ordered, graph.constant([0]), one, axis)
+        after = graph.add("Slice", ordered, one, graph.constant([END]), axis)
+        before = graph.add("Slice", ordered, graph.constant([0]), graph.constant([-1]), axis)
+        again = graph.add("Equal", before, after)
+        return graph.add("Concat", head, graph.add("Where", again, graph.constant(0, np.int32), after), axis=1)
+
+    def _rows(self, tokens: list[str]) -> str:
+        """The rows of n-grams, of an unknown one row 0."""
         graph, bag, number = self.graph, self.model.rnn.bag, self.number_ngrams(tokens)
         places, numbers = (graph.constant(part.cpu().numpy(), np.int32) for part in (bag.places, bag.numbers))  # type: ignore[union-attr]
         row = graph.add("Gather", places, self.remainder(number, len(bag.places)))  # type: ignore[union-attr]
         # The difference, as zero is what any runtime compares with exactly.
         apart = graph.add("Sub", graph.cast(graph.add("Gather", numbers, row), self.whole), number)
         known = graph.add("Equal", apart, graph.constant(0, self.whole))
-        return graph.rows("bag", bag.weight, graph.add("Where", known, row, graph.constant(0, np.int32)))  # type: ignore[union-attr]
+        return graph.add("Where", known, row, graph.constant(0, np.int32))

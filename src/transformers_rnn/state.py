@@ -18,7 +18,7 @@ Rows = int | slice | Sequence[int] | Tensor
 
 _CONTENT = "transformers_rnn.RNNState"
 _WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "bag_total", "stopping"})
-_WHOLE = frozenset({"steps", "previous_ids"})
+_WHOLE = {"steps": torch.long, "previous_ids": torch.long, "bag_seen": torch.bool}
 _LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
 
 
@@ -36,7 +36,8 @@ class RNNState(ModelOutput):
         attention_mass: (B, 1), the sum of exp(score - peak).
         attention_total: (B, S), the sum of exp(score - peak) * state.
         previous_ids: (B, N - 1), the last token ids, for n-grams of at most N; -1 where there was none.
-        bag_total: (B, W), the sum of the vectors of all n-grams, for a bag of them.
+        bag_total: (B, W), the sum of the vectors of the n-grams that have come, for a bag of them.
+        bag_seen: (B, K + 1), true for those that have come; the first of them stands for what is unknown.
         stopping: (B, 5), the progress of a stopping policy; a `StreamingClassifier` keeps it here, models do not.
     """
 
@@ -51,6 +52,7 @@ class RNNState(ModelOutput):
     attention_total: Tensor = None  # type: ignore[assignment]
     previous_ids: Tensor = None  # type: ignore[assignment]
     bag_total: Tensor = None  # type: ignore[assignment]
+    bag_seen: Tensor = None  # type: ignore[assignment]
     stopping: Tensor = None  # type: ignore[assignment]
 
     @classmethod
@@ -74,7 +76,7 @@ class RNNState(ModelOutput):
         device = torch.empty(0, device=device).device
         fields: dict[str, Tensor] = {}
         for name, width in _widths(config).items():
-            kind = torch.long if name in _WHOLE else wide_dtype(device) if name in _WIDE else dtype
+            kind = _WHOLE.get(name, wide_dtype(device) if name in _WIDE else dtype)
             fields[name] = torch.full((batch_size, *width), _beginning(name, kind), dtype=kind, device=device)
         return cls(**fields)
 
@@ -217,7 +219,7 @@ def _widths(config: RNNConfig) -> dict[str, tuple[int, ...]]:
     if config.remembered_ids:
         carried["previous_ids"] = (config.remembered_ids,)
     if config.bag_order:
-        carried["bag_total"] = (config.bag_width,)
+        carried.update(bag_total=(config.bag_width,), bag_seen=(config.bag_size + 1,))
     return carried
 
 
@@ -226,7 +228,7 @@ def _beginning(name: str, dtype: torch.dtype) -> float | int:
         return -torch.inf
     if name == "previous_ids":
         return NOTHING
-    return 0 if dtype == torch.long else 0.0
+    return 0.0 if dtype.is_floating_point else 0
 
 
 def _shape_of_one(state: RNNState) -> dict[str, tuple[int, ...]]:

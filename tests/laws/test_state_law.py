@@ -126,8 +126,8 @@ def test_a_state_moves_and_its_sums_stay_wide(case):
     moved = state.to("cpu", torch.float32)
     for name, value in moved.items():
         wide = name in ("total", "bag_total") or name.startswith("attention")
-        whole = name in ("steps", "previous_ids")
-        assert value.dtype == (torch.long if whole else torch.float64 if wide else torch.float32)
+        kept = {"steps": torch.long, "previous_ids": torch.long, "bag_seen": torch.bool}.get(name)
+        assert value.dtype == (kept or (torch.float64 if wide else torch.float32))
     assert all(value.is_meta for value in state.to("meta").values())
     case.model.float()
     batch, mask = case.padded()

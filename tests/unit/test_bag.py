@@ -92,7 +92,7 @@ def test_a_hand_written_model_has_no_such_weights():
 def test_a_state_of_a_model_without_a_bag_is_refused():
     with_bag, without = (RNNForSequenceClassification(RNNConfig(**TOKENS, **bag)) for bag in (BAG, {}))
     state = without(torch.tensor([[1, 2]]), use_cache=True).state
-    with pytest.raises(ValueError, match="needs previous_ids and bag_total of the steps read so far"):
+    with pytest.raises(ValueError, match="needs previous_ids and bag_total and bag_seen of the steps read so far"):
         with_bag(torch.tensor([[1, 2]]), state=state)
 
 
