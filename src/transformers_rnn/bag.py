@@ -80,6 +80,7 @@ class NgramBag(nn.Embedding):
         lengths: Tensor,
         valid: Tensor | None,
         before: RNNState | None,
+        keep: bool,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Put the bag beside the pooled states.
 
@@ -90,22 +91,24 @@ class NgramBag(nn.Embedding):
             lengths: (B,), how many real steps there are.
             valid: (B, T), true on them; `None` if all are.
             before: What the earlier pieces of these streams left.
+            keep: Whether the streams go on.
 
         Returns:
-            (B, P + width), and the fields with `bag_total` and `bag_seen`.
+            (B, P + width), and the fields, if they go on with `bag_total` and `bag_seen`.
         """
         each = self._ending(self._window(ids if valid is None else ids.where(valid, NOTHING), before), closed=True)
         closing = each[torch.arange(ids.shape[0], device=ids.device), lengths]
         if before is not None:
             closing = closing.masked_fill((carried["steps"] == 0)[:, None], 0)  # what has not begun does not end
         ending = each[:, :-1] if valid is None else each[:, :-1].where(valid[:, :, None], 0)
-        ending, seen = self._once(ending, before)
-        total = total_of(self(ending).sum(dim=-2), None)
+        seen = None if before is None else before.bag_seen
+        ending = self._once(ending, seen)
+        total, count = total_of(self(ending).sum(dim=-2), None), (ending > 0).sum(dim=(1, 2))
         if before is not None:
-            total = total + before.bag_total
-        carried = {**carried, "bag_total": total, "bag_seen": seen}
-        count = seen.sum(dim=1) + (closing > 0).sum(dim=1)
-        return _beside(pooled, total + self(closing).sum(dim=1), count), carried
+            total, count = total + before.bag_total, count + before.bag_seen.sum(dim=1)
+        if keep:
+            carried = {**carried, "bag_total": total, "bag_seen": self._met(ending.flatten(1), seen)}
+        return _beside(pooled, total + self(closing).sum(dim=1), count + (closing > 0).sum(dim=1)), carried
 
     def join_prefixes(self, pooled: Tensor, ids: Tensor, before: RNNState | None) -> Tensor:
         """Put its bag beside the pooled states of every prefix: (B, T, P) and aligned ids (B, T) -> (B, T, P + width).
@@ -116,7 +119,7 @@ class NgramBag(nn.Embedding):
             before: What the earlier pieces of these streams left.
         """
         window = self._window(ids, before)
-        ending, _ = self._once(self._ending(window), before)
+        ending = self._once(self._ending(window), None if before is None else before.bag_seen)
         total = self(ending).sum(dim=-2).cumsum(dim=1, dtype=wide_dtype(ids.device))
         count = (ending > 0).sum(dim=-1).cumsum(dim=1)
         if before is not None:
@@ -131,19 +134,20 @@ class NgramBag(nn.Embedding):
         """The rows of the n-grams that end at each step and, if closed, behind the last: (..., T or T + 1, order)."""
         return self.rows(nn.functional.pad(window, (0, 1), value=NOTHING) if closed else window)
 
-    def _once(self, rows: Tensor, before: RNNState | None) -> tuple[Tensor, Tensor]:
-        """Row 0 for what has come before, (B, T, order), and what has come by now, (B, K + 1)."""
+    def _once(self, rows: Tensor, seen: Tensor | None) -> Tensor:
+        """Rows (B, T, order), row 0 for what has come before."""
         flat = rows.flatten(1)
         ordered, order = flat.sort(dim=1, stable=True)
         again = nn.functional.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
         again = again.scatter(1, order, again)
-        if before is None:
-            seen = again.new_zeros(len(flat), self.num_embeddings)
-        else:
-            seen = before.bag_seen
+        if seen is not None:
             again = again | seen.gather(1, flat)
-        flat = flat.masked_fill(again, 0)
-        return flat.view_as(rows), seen.scatter(1, flat, flat > 0)
+        return flat.masked_fill(again, 0).view_as(rows)
+
+    def _met(self, rows: Tensor, seen: Tensor | None) -> Tensor:
+        """What has come by now, (B, K + 1), after these rows (B, N)."""
+        found = rows > 0
+        return (found.new_zeros(len(rows), self.num_embeddings) if seen is None else seen).scatter(1, rows, found)
 
 
 def _beside(pooled: Tensor, total: Tensor, count: Tensor) -> Tensor:

@@ -150,7 +150,7 @@ class RNNModel(RNNPreTrainedModel):
         pooled, carried = self.pooling(hidden, valid, lengths, last, state)
         carried |= self.embeddings.carry(aligned, lengths, previous_ids)
         if self.bag is not None:
-            pooled, carried = self.bag.join(pooled, carried, aligned, lengths, valid, state)
+            pooled, carried = self.bag.join(pooled, carried, aligned, lengths, valid, state, keep_memory)
         after = _new_state(memories, carried) if use_cache else None
         shown = tuple(all_states) if with_states else None
         return make_output(RNNModelOutput, as_dict, restored, pooled, after, shown)  # type: ignore[no-any-return]

@@ -109,7 +109,7 @@ class StreamReader:
         pooled, carried = model.rnn.pooling(hidden[:, None], None, self._one, hidden, state)
         carried |= ids
         if model.rnn.bag is not None:
-            pooled, carried = model.rnn.bag.join(pooled, carried, items[:, None], self._one, None, state)
+            pooled, carried = model.rnn.bag.join(pooled, carried, items[:, None], self._one, None, state, True)
         logits = model.classify(pooled)
         if self.policy is not None:
             carried["stopping"] = self._decide(logits[:, None], None, state.stopping)
