@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -25,6 +26,7 @@ AT_MOST = 2**15  # n-grams; IMDb and names gain nothing from more
 STRENGTHS = (5.0, 20.0, 80.0, 320.0)
 FOLDS = 3
 MANY = 2_000  # sequences, of which a third tells enough
+LOUDEST = 3.0  # the log of a factor of all votes
 ITERATIONS = 200
 
 
@@ -55,9 +57,9 @@ def fit_votes(config: Any, sequences: Sequence[Any], labels: Any, order: int) ->
 
     An n-gram counts once in a sequence, however often it comes, by the root of how many there are, by its inverse
     document frequency, and by what it tells: one more than how far from usual the log-odds of the labels are where it
-    comes (after Wang & Manning, 2012, "Baselines and bigrams"). How strong the penalty is, held-out parts of the
-    sequences tell. If a sequence may have several labels, each is fitted for itself. Known are all single tokens, and
-    what is longer if two sequences have it; of these the commonest 32,768.
+    comes (after Wang & Manning, 2012, "Baselines and bigrams"). How strong the penalty is and how loud the votes are,
+    held-out parts of the sequences tell. If a sequence may have several labels, each is fitted for itself. Known are
+    all single tokens, and what is longer if two sequences have it; of these the commonest 32,768.
 
     Args:
         config: With `problem_type` and `num_labels`; of regression, what its head gives is what is fitted.
@@ -133,15 +135,33 @@ def _share(found: Array, steps: Array, known: Array) -> Any:
 
 
 def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
-    """Fit with the penalty that answers held-out sequences best; shares (N, K), labels (N, L)."""
-    fold, losses = np.arange(len(labels)) % FOLDS, np.zeros(len(STRENGTHS))
-    folds = FOLDS if len(labels) < MANY else 1
-    for held in range(folds if len(labels) >= 2 * FOLDS else 0):
+    """Fit with the penalty that answers held-out sequences best, and as loudly; shares (N, K), labels (N, L)."""
+    fold, folds = np.arange(len(labels)) % FOLDS, FOLDS if len(labels) < MANY else 1
+    if len(labels) < 2 * FOLDS:
+        return _fit(problem_type, shares, labels, STRENGTHS[:1])[0]
+    answers: list[list[Array]] = [[] for _ in STRENGTHS]
+    for held in range(folds):
         known = fold != held
         fits = _fit(problem_type, shares[known], labels[known], STRENGTHS)
-        answers = [shares[~known] @ vectors + bias for vectors, bias in fits]
-        losses += [logit_losses(problem_type, each, labels[~known]).sum() for each in answers]
-    return _fit(problem_type, shares, labels, [STRENGTHS[int(losses.argmin())]])[0]
+        for each, (vectors, bias) in zip(answers, fits, strict=True):
+            each.append(shares[~known] @ vectors + bias)
+    true = np.concatenate([labels[fold == held] for held in range(folds)])
+    told = [_best_factor(problem_type, np.concatenate(each), true) for each in answers]
+    best = min(range(len(STRENGTHS)), key=lambda strength: told[strength][0])
+    vectors, bias = _fit(problem_type, shares, labels, [STRENGTHS[best]])[0]
+    return vectors * told[best][1], bias * told[best][1]
+
+
+def _best_factor(problem_type: str, answers: Array, labels: Array) -> tuple[float, float]:
+    """The least loss of answers (N, L) times a factor, and this factor; a ridge regression is as loud as it should."""
+
+    def loss(scale: float) -> float:
+        return float(logit_losses(problem_type, answers * np.exp(scale), labels).sum() + scale**2)
+
+    if problem_type == REGRESSION:
+        return loss(0.0), 1.0
+    found = minimize_scalar(loss, bounds=(-LOUDEST, LOUDEST), method="bounded")
+    return float(found.fun), float(np.exp(found.x))
 
 
 def _fit(problem_type: str, shares: Any, labels: Array, strengths: Sequence[float]) -> list[Linear]:

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 from transformers_rnn.bag import NgramBag, count_places, without_conflicts
 from transformers_rnn.bag_fitting import add_bag, fit_shares
+from transformers_rnn.figures import logit_losses
 from transformers_rnn.ngram_votes import fit_votes, weigh_ngrams
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -118,6 +119,28 @@ def test_words_that_tell_of_the_labels_are_louder_than_words_that_do_not(problem
         labels = table[:, 0] if problem == SINGLE else table
         spread.append(fit_votes(config, list(sequences), labels, 1).answer(list(sequences)).std())
     assert spread[0] > 2 * spread[1]
+
+
+@settings(max_examples=20)
+@given(sequences=texts, again=ids)
+def test_how_often_a_token_comes_changes_nothing(sequences, again):
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, problem_type=SINGLE)
+    votes = fit_votes(config, sequences, np.arange(len(sequences)) % 2, 1)
+    once = votes.answer([sorted(set(again))])
+    np.testing.assert_allclose(votes.answer([again, again * 3]), np.repeat(once, 2, axis=0), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("sure", "most"), [(0.5, np.log(2) + 0.08), (1.0, 0.002)])
+@settings(max_examples=10)
+@given(seed=st.integers(0, 99))
+def test_votes_are_as_loud_as_what_they_say_holds(sure, most, seed):
+    """Of noise nearly silent, and loud where a token decides: the loss of sequences that were not seen."""
+    generator = np.random.default_rng(seed)
+    sequences, labels = generator.integers(2, 200, (1000, 20)), generator.integers(0, 2, 1000)
+    sequences[:, 0] = np.where(generator.random(1000) < sure, labels, 1 - labels)
+    config = RNNConfig(vocab_size=200, pad_token_id=0, problem_type=SINGLE)
+    logits = fit_votes(config, list(sequences[:100]), labels[:100], 1).answer(list(sequences[100:]))
+    assert logit_losses(SINGLE, logits, np.eye(2)[labels[100:]]).mean() < most
 
 
 @given(st.lists(st.integers(0, 2**31 - 2), min_size=1, max_size=50, unique=True))
