@@ -69,7 +69,7 @@ class NgramBag(nn.Embedding):
     def rows(self, window: Tensor) -> Tensor:
         """The row of each n-gram that ends at a step: (..., order - 1 + T) -> (..., T, order)."""
         numbers = number_ngrams(window, range(1, self.order + 1))
-        rows = self.places[numbers % len(self.places)]
+        rows = self.places[numbers % len(self.places)].long()
         return torch.where(self.numbers[rows] == numbers, rows, 0)
 
     def join(
@@ -137,9 +137,11 @@ class NgramBag(nn.Embedding):
     def _once(self, rows: Tensor, seen: Tensor | None) -> Tensor:
         """Rows (B, T, order), row 0 for what has come before."""
         flat = rows.flatten(1)
-        ordered, order = flat.sort(dim=1, stable=True)
-        again = nn.functional.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
-        again = again.scatter(1, order, again)
+        count = flat.shape[1]
+        # By row, then by place. Not `sort`, which ExecuTorch does not have.
+        ordered = (flat * count + torch.arange(count, device=rows.device)).topk(count, largest=False).values
+        again = nn.functional.pad((ordered // count).diff(dim=1) == 0, (1, 0))
+        again = again.scatter(1, ordered % count, again)
         if seen is not None:
             again = again | seen.gather(1, flat)
         return flat.masked_fill(again, 0).view_as(rows)

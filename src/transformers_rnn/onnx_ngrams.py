@@ -122,12 +122,11 @@ class NgramGraph:
 
     def _once(self, rows: str) -> str:
         """Rows (B, N) in another order, row 0 for what comes again."""
-        graph, axis, one = self.graph, self.graph.constant([1]), self.graph.constant([1])
-        size = graph.add("Gather", graph.add("Shape", rows), axis)
-        ordered, _ = graph.add_many("TopK", [rows, size], 2, axis=1)
-        head = graph.add("Slice", ordered, graph.constant([0]), one, axis)
-        after = graph.add("Slice", ordered, one, graph.constant([END]), axis)
-        before = graph.add("Slice", ordered, graph.constant([0]), graph.constant([-1]), axis)
+        graph, zero, one = self.graph, self.graph.constant([0]), self.graph.constant([1])
+        ordered, _ = graph.add_many("TopK", [rows, graph.add("Gather", graph.add("Shape", rows), one)], 2, axis=1)
+        head = graph.add("Slice", ordered, zero, one, one)
+        after = graph.add("Slice", ordered, one, graph.constant([END]), one)
+        before = graph.add("Slice", ordered, zero, graph.constant([-1]), one)
         again = graph.add("Equal", before, after)
         return graph.add("Concat", head, graph.add("Where", again, graph.constant(0, np.int32), after), axis=1)
 
