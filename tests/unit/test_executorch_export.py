@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cases import CELLS
+from cases import CELLS, VOCABULARY, fill_bag
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification, SequenceVectorFeatureExtractor, train_tokenizer
 from transformers_rnn.executorch_export import check_executorch, export_executorch
@@ -58,14 +58,19 @@ def test_streams_are_read_step_by_step(number, tmp_path):
     cell, nonlinearity = CELLS[number]
     pooling, rows, steps = ("concat", "attention", "last", "mean")[number], 1 + number % 2, (1, 2, 1, 1)[number]
     ngrams = {"ngram_order": 3, "ngram_buckets": 50, "ngram_width": 2}
-    tokens = {"vocab_size": 11, "pad_token_id": 0, **(ngrams if number == 2 else {})} if number > 1 else {}
+    bag = {"bag_order": 2, "bag_size": 30, "bag_width": 3}
+    tokens = {"vocab_size": VOCABULARY, "pad_token_id": 0, **(ngrams if number == 2 else bag)} if number > 1 else {}
     model = model_of(
         cell_type=cell, nonlinearity=nonlinearity, pooling=pooling, num_hidden_layers=1 + number % 2, **tokens
     )
+    if model.rnn.bag is not None:
+        fill_bag(model.rnn.bag)
     file = tmp_path / "deep" / "model.pte"
     assert export_executorch(model, file, batch_size=rows, steps=steps) == file
     assert [path.name for path in file.parent.iterdir()] == ["model.pte"]
     content = file.read_bytes()
+    operators = {str(node.target) for program in LOWERED[content[0]].values() for node in program.graph.nodes}
+    assert not [name for name in operators if "sort" in name or "scatter_reduce" in name], "its runtime has none"
     assert len(Runtime().load_program(content).load_method("begin").execute([])[0]) == rows
     with torch.no_grad():
         model.rnn.layers[-1].cell.weight_hh_l0.mul_(1.1)
