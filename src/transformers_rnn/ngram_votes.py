@@ -136,7 +136,8 @@ def _share(found: Array, steps: Array, known: Array) -> Any:
 
 def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
     """Fit with the penalty that answers held-out sequences best, and as loudly; shares (N, K), labels (N, L)."""
-    fold, folds = np.arange(len(labels)) % FOLDS, FOLDS if len(labels) < MANY else 1
+    # Drawn, and always alike: labels may come in turn.
+    fold, folds = np.random.default_rng(0).permutation(len(labels)) % FOLDS, FOLDS if len(labels) < MANY else 1
     if len(labels) < 2 * FOLDS:
         return _fit(problem_type, shares, labels, STRENGTHS[:1])[0]
     answers: list[list[Array]] = [[] for _ in STRENGTHS]

@@ -130,6 +130,17 @@ def test_how_often_a_token_comes_changes_nothing(sequences, again):
     np.testing.assert_allclose(votes.answer([again, again * 3]), np.repeat(once, 2, axis=0), rtol=1e-9, atol=1e-12)
 
 
+@given(rows=st.integers(20, 40), period=st.integers(2, 4))
+@settings(max_examples=10)
+def test_labels_that_come_in_turn_are_heard(rows, period):
+    """As in tables that were written one class after the other, again and again."""
+    labels = np.arange(rows * period) % period
+    sequences = [[int(label) + 1, 9] for label in labels]
+    config = RNNConfig(vocab_size=VOCABULARY, pad_token_id=0, num_labels=period, problem_type=SINGLE)
+    logits = fit_votes(config, sequences, labels, 1).answer(sequences)
+    assert logit_losses(SINGLE, logits, np.eye(period)[labels]).mean() < 0.05
+
+
 @pytest.mark.parametrize(("sure", "most"), [(0.5, np.log(2) + 0.08), (1.0, 0.002)])
 @settings(max_examples=10)
 @given(seed=st.integers(0, 99))
