@@ -130,16 +130,16 @@ def _share(found: Array, steps: Array, known: Array) -> Any:
     shares = csr_matrix((np.ones(there.sum()), (row[there], column[there])), shape=(len(steps), len(known)))
     shares.sum_duplicates()
     count = np.diff(shares.indptr)
-    shares.data = np.repeat(1 / np.sqrt(count.clip(min=1)), count)
+    shares.data = 1 / np.sqrt(np.repeat(count, count))
     return shares
 
 
 def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
     """Fit with the penalty that answers held-out sequences best, and as loudly; shares (N, K), labels (N, L)."""
-    # Drawn, and always alike: labels may come in turn.
-    fold, folds = np.random.default_rng(0).permutation(len(labels)) % FOLDS, FOLDS if len(labels) < MANY else 1
     if len(labels) < 2 * FOLDS:
         return _fit(problem_type, shares, labels, STRENGTHS[:1])[0]
+    fold = np.random.default_rng(0).permutation(len(labels)) % FOLDS  # drawn, as labels may come in turn
+    folds = FOLDS if len(labels) < MANY else 1
     answers: list[list[Array]] = [[] for _ in STRENGTHS]
     for held in range(folds):
         known = fold != held
@@ -148,9 +148,9 @@ def _fit_best(problem_type: str, shares: Any, labels: Array) -> Linear:
             each.append(shares[~known] @ vectors + bias)
     true = np.concatenate([labels[fold == held] for held in range(folds)])
     told = [_best_factor(problem_type, np.concatenate(each), true) for each in answers]
-    best = min(range(len(STRENGTHS)), key=lambda strength: told[strength][0])
-    vectors, bias = _fit(problem_type, shares, labels, [STRENGTHS[best]])[0]
-    return vectors * told[best][1], bias * told[best][1]
+    (_, factor), strength = min(zip(told, STRENGTHS, strict=True))
+    vectors, bias = _fit(problem_type, shares, labels, [strength])[0]
+    return vectors * factor, bias * factor
 
 
 def _best_factor(problem_type: str, answers: Array, labels: Array) -> tuple[float, float]:

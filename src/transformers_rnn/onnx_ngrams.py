@@ -98,23 +98,23 @@ class NgramGraph:
             rows = graph.add("Where", graph.add("GatherElements", seen, rows, axis=1), unknown, rows)
             found = graph.add("Greater", rows, unknown)
             self.present["bag_seen"] = graph.add("ScatterElements", seen, rows, found, axis=1)
-        total, count = self._sum(rows, axis, wide)
+        total, count = self._sum(rows, wide)
         if self.streaming:
             total = self.present["bag_total"] = graph.add("Add", total, self.past["bag_total"])
             count = graph.add("ReduceSum", graph.cast(self.present["bag_seen"], wide), axis, keepdims=1)
+            begun = graph.add("Greater", graph.add("Unsqueeze", self.steps, axis), graph.constant(0))
         for size in sizes:
             closing = graph.add("Transpose", self._rows(self._tokens_closing(size)), perm=[1, 0])
             if self.streaming:  # what has not begun does not end
-                begun = graph.add("Greater", graph.add("Unsqueeze", self.steps, axis), graph.constant(0))
                 closing = graph.add("Where", begun, closing, unknown)
-            said, known = self._sum(closing, axis, wide)
+            said, known = self._sum(closing, wide)
             total, count = graph.add("Add", total, said), graph.add("Add", count, known)
         divisor = graph.add("Sqrt", graph.add("Max", count, graph.constant(1, wide)))
         return graph.cast(graph.add("Div", total, divisor), np.float32)
 
-    def _sum(self, rows: str, axis: str, wide: Any) -> tuple[str, str]:
+    def _sum(self, rows: str, wide: Any) -> tuple[str, str]:
         """Of rows (B, N) the sum of their vectors, (B, W), and how many are known, (B, 1)."""
-        graph = self.graph
+        graph, axis = self.graph, self.graph.constant([1])
         vectors = graph.rows("bag", self.model.rnn.bag.weight, rows)  # type: ignore[union-attr]
         known = graph.cast(graph.add("Greater", rows, graph.constant(0, np.int32)), wide)
         total = graph.cast(graph.add("ReduceSum", vectors, axis, keepdims=0), wide)

@@ -18,7 +18,7 @@ Rows = int | slice | Sequence[int] | Tensor
 
 _CONTENT = "transformers_rnn.RNNState"
 _WIDE = frozenset({"total", "attention_peak", "attention_mass", "attention_total", "bag_total", "stopping"})
-_WHOLE = {"steps": torch.long, "previous_ids": torch.long, "bag_seen": torch.bool}
+_OWN_TYPE = {"steps": torch.long, "previous_ids": torch.long, "bag_seen": torch.bool}
 _LOWEST = frozenset({"maximum", "attention_peak"})  # they begin at -infinity, all others at zero
 
 
@@ -76,7 +76,7 @@ class RNNState(ModelOutput):
         device = torch.empty(0, device=device).device
         fields: dict[str, Tensor] = {}
         for name, width in _widths(config).items():
-            kind = _WHOLE.get(name, wide_dtype(device) if name in _WIDE else dtype)
+            kind = _OWN_TYPE.get(name, wide_dtype(device) if name in _WIDE else dtype)
             fields[name] = torch.full((batch_size, *width), _beginning(name, kind), dtype=kind, device=device)
         return cls(**fields)
 
@@ -147,7 +147,7 @@ class RNNState(ModelOutput):
         """
 
         def move(name: str, value: Tensor) -> Tensor:
-            if name in _WHOLE:
+            if name in _OWN_TYPE:
                 return value.to(device)
             if name in _WIDE:
                 return value.to(device, wide_dtype(value.device if device is None else torch.device(device)))

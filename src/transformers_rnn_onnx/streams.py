@@ -81,10 +81,15 @@ def initial_state(inputs: Mapping[str, tuple[str, list[Any]]], size: int) -> Sta
         inputs: The type and shape of each input of the file.
         size: B.
     """
-    types = {"float": np.float32, "double": np.float64, "int64": np.int64, "bool": np.bool_}
+    types = {
+        "tensor(float)": np.float32,
+        "tensor(double)": np.float64,
+        "tensor(int64)": np.int64,
+        "tensor(bool)": np.bool_,
+    }
     state: State = {}
     for name, (kind, shape) in inputs.items():
         if name.startswith(PAST):
             field = name.removeprefix(PAST)
-            state[field] = np.full((size, *shape[1:]), _BEGINNING.get(field, 0), types[kind[len("tensor(") : -1]])
+            state[field] = np.full((size, *shape[1:]), _BEGINNING.get(field, 0), types[kind])
     return state
