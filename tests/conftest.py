@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from transformers_rnn.denormals import restore_denormals
@@ -19,6 +20,12 @@ settings.register_profile(
     "thorough", max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("quick")
+
+
+@pytest.fixture(autouse=True)
+def same_weights_in_every_run():
+    """torch starts each process with a seed of its own."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
