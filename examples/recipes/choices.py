@@ -1,6 +1,6 @@
 """What each best recipe does beyond the default one, which does nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -12,6 +12,7 @@ from finetuning import finetune
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import LabelledData
 from transformers_rnn.pretrained_embeddings import known_words, vectors_from_model
+from transformers_rnn.pretraining import pretrain
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Run:
     Args:
         directory: For what it leaves beside the model.
         seed: Of all that is drawn.
+        unlabelled: Further sequences of the set.
     """
 
     directory: Path
     seed: int
+    unlabelled: Sequence[str] = ()
 
 
 Prepared: TypeAlias = tuple[LabelledData, dict[str, Any]]  # the data, and further choices of `train_classifier`
@@ -50,6 +53,12 @@ def _imdb(data: LabelledData, run: Run) -> Prepared:
     return data, {"count_ngrams": 3}
 
 
+def _imdb_unlabelled(data: LabelledData, run: Run) -> Prepared:
+    texts = [*data.splits["train"]["text"], *run.unlabelled]
+    trunk = pretrain(texts, run.directory / "trunk", seed=run.seed)
+    return data, {"pretrained_model": trunk.directory, "num_train_epochs": 3, "count_ngrams": 3}
+
+
 def _surnames(data: LabelledData, run: Run) -> Prepared:
     return data, {"logit_adjustment": 0.4}
 
@@ -60,6 +69,7 @@ BEST: dict[str, Callable[[LabelledData, Run], Prepared]] = {
     "sst2-phrases": _sst2_phrases,
     "trec6": _trec6,
     "imdb": _imdb,
+    "imdb-unlabelled": _imdb_unlabelled,
     "goemotions": _words,
     "surnames": _surnames,
 }

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class DataSet:
     Args:
         source: split -> columns.
         options: of `load_labelled_data`.
+        unlabelled: further sequences.
         figure: the metric that the set is judged by.
         card: title, name and licence.
     """
@@ -33,6 +34,7 @@ class DataSet:
     figure: str
     card: dict[str, str]
     options: dict[str, Any] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
 
 
 def sst2(folder: Path) -> DataSet:
@@ -72,17 +74,23 @@ def trec50(folder: Path) -> DataSet:
 
 def imdb(folder: Path) -> DataSet:
     """Film reviews; official split."""
+    source = {}
+    for part in ("train", "test"):
+        rows = _reviews(folder, part)
+        labels = [("negative", "positive")[row["label"]] for row in rows]
+        source[part] = {"text": [row["text"] for row in rows], "label": labels}
+    return DataSet(source, "accuracy", card_of("IMDb", "Large Movie Review Dataset"))
 
-    def read(part: str) -> Columns:
-        with gzip.open(folder / "imdb" / f"{part}.jsonl.gz", "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
-        return {
-            "text": [row["text"] for row in rows],
-            "label": [("negative", "positive")[row["label"]] for row in rows],
-        }
 
-    card = card_of("IMDb", "Large Movie Review Dataset")
-    return DataSet({"train": read("train"), "test": read("test")}, "accuracy", card)
+def imdb_unlabelled(folder: Path) -> DataSet:
+    """The same, and the 50,000 reviews without labels."""
+    card = card_of("IMDb, with unlabelled reviews", "Large Movie Review Dataset, with its unlabelled part")
+    return replace(imdb(folder), card=card, unlabelled=[row["text"] for row in _reviews(folder, "unsup")])
+
+
+def _reviews(folder: Path, part: str) -> list[dict[str, Any]]:
+    with gzip.open(folder / "imdb" / f"{part}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def bbc_news(folder: Path) -> DataSet:
@@ -194,6 +202,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "trec6": trec6,
     "trec50": trec50,
     "imdb": imdb,
+    "imdb-unlabelled": imdb_unlabelled,
     "bbc-news": bbc_news,
     "sms-spam": sms_spam,
     "surnames": surnames,

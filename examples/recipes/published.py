@@ -5,6 +5,7 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     "sst2-phrases": ("89.6 with GloVe (SRU; Lei et al., 2018)", "97.5 (T5-11B; Raffel et al., 2020)"),
     "trec6": ("96.4 (ULMFiT; Howard & Ruder, 2018)", "98.1 ?"),
     "imdb": ("95.7 (L-MIXED; Sachan et al., 2019)", "96.5 (RoBERTa-large)"),
+    "imdb-unlabelled": ("94.1 (one-hot LSTM; Johnson & Zhang, 2016)", ""),
     "bbc-news": ("", "about 98 ?"),
     "sms-spam": ("98.6 (BiLSTM)", "about 99 ?"),
     "surnames": ("", ""),

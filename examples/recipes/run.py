@@ -60,7 +60,7 @@ def train_recipe(data: DataSet, directory: Path, run: dict[str, Any]) -> dict[st
     begin = time.process_time()
     read, choices = load_labelled_data(data.source, seed=run["seed"], **data.options), {}
     if run["recipe"] == "best":
-        read, choices = BEST[run["set"]](read, Run(directory, run["seed"]))
+        read, choices = BEST[run["set"]](read, Run(directory, run["seed"], data.unlabelled))
     command = "python examples/recipes/run.py DATA --sets {set} --recipes {recipe} --seeds {seed}".format(**run)
     card = {**data.card, "command": command}
     result = train_classifier(read, directory, card=card, seed=run["seed"], **{**choices, **run["choices"]})

@@ -89,6 +89,7 @@ class RNNConfig(PreTrainedConfig):
             the loss at its end: training for answers before the end. For one direction only.
         stopping_policy: When to answer before the end: the fields of a [`stopping.StoppingPolicy`], as its `to_dict`
             gives them. `None`: read everything. For one direction and a single label only.
+        prediction_window: In pretraining, how many steps a state predicts, in no order; 1: language modelling.
 
     Raises:
         ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
@@ -140,6 +141,7 @@ class RNNConfig(PreTrainedConfig):
     abstain_below: float | int | None = None
     prefix_loss_weight: float | int = 0.0
     stopping_policy: dict[str, Any] | None = None
+    prediction_window: int = 1
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the names that came and the labels, then everything else."""
@@ -272,7 +274,7 @@ class RNNConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Check ranges and contradictions; the host calls it again before a config is saved."""
-        for name in ("input_size", "hidden_size", "num_hidden_layers"):
+        for name in ("input_size", "hidden_size", "num_hidden_layers", "prediction_window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(self, name)}.")
         if self.nonlinearity != "tanh" and self.cell_type != "rnn":

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .modeling_rnn import RNNForSequenceClassification
+from .modeling_pretrained import RNNPreTrainedModel
 from .pretrained_embeddings import PretrainedVectors, settle_vectors
 
 EmbeddingTraining: TypeAlias = Literal["frozen", "tuned"] | float
@@ -79,7 +79,7 @@ class EmbeddingStart:
             return {}
         return {"pretrained_vectors": str(self.vectors), "embedding_training": self.training}
 
-    def place(self, model: RNNForSequenceClassification) -> None:
+    def place(self, model: RNNPreTrainedModel) -> None:
         """Start the embedding of the model of this run."""
         if self.vectors is not None:
             place_vectors(model, self.vectors)
@@ -112,7 +112,7 @@ def settle_start(given: Any, training: EmbeddingTraining, processor: Any, input_
     return EmbeddingStart(settle_vectors(given, processor, input_size), training)
 
 
-def place_vectors(model: RNNForSequenceClassification, vectors: PretrainedVectors) -> None:
+def place_vectors(model: RNNPreTrainedModel, vectors: PretrainedVectors) -> None:
     """Start the embedding of a model of tokens from pretrained vectors.
 
     Args:

@@ -11,7 +11,7 @@ from .configuration_rnn import RNNConfig
 from .modeling_pretrained import RNNPreTrainedModel
 from .modeling_rnn import RNNModel, make_output
 from .padding import align
-from .step_prediction import vector_loss, vocabulary_loss
+from .step_prediction import neighbours, vector_loss, vocabulary_loss
 
 
 @dataclass
@@ -20,9 +20,10 @@ class RNNForPreTrainingOutput(ModelOutput):
 
     Args:
         loss: A scalar; only with `return_loss`.
-        predictions: (B, T, D, F), zeros on padding: from step t of the forward direction what step t + 1 is, from
-            step t of the backward direction what step t - 1 is. Of tokens it is the embedding: the scores of the
-            vocabulary are its products with the rows of the input embeddings.
+        predictions: (B, T, D, F), zeros on padding: from step t of the forward direction what steps t + 1 to t + W
+            are, from step t of the backward direction what steps t - 1 to t - W are, with W = `prediction_window`.
+            Of tokens it is the embedding: the scores of the vocabulary are its products with the rows of the input
+            embeddings.
         hidden_states: With `output_hidden_states`, the embedding and the states of each layer, (B, T, F or S).
     """
 
@@ -32,9 +33,11 @@ class RNNForPreTrainingOutput(ModelOutput):
 
 
 class RNNForPreTraining(RNNPreTrainedModel):
-    """A recurrent model that predicts the next step of a sequence, and with two directions the previous one as well.
+    """A recurrent model that predicts the next steps of a sequence, and with two directions the previous ones as well.
 
-    Language modelling on the way to a classifier (Dai & Le, 2015; Howard & Ruder, 2018), for tokens and for vectors.
+    Language modelling on the way to a classifier (Dai & Le, 2015; Howard & Ruder, 2018), for tokens and for vectors;
+    with a `prediction_window` of more than 1 a state says which items come next, and not in which order, and so learns
+    what a passage is about before it learns grammar (Johnson & Zhang, 2016).
     Each direction sees nothing of what it predicts, as in ELMo (Peters et al., 2018); one linear layer makes the
     states of either direction, (H,), a prediction, (F,). A vector is compared with the one that comes, a token's with
     all rows of the embedding, which are the output weights, too. It generates nothing: it is there for its trunk,
@@ -68,6 +71,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         input_features: Tensor | None = None,
+        step_weights: Tensor | None = None,
         return_loss: bool = True,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -81,8 +85,11 @@ class RNNForPreTraining(RNNPreTrainedModel):
             attention_mask: (B, T), 1 on real steps and 0 on padding, to the right or left. Without it all steps are
                 real, but for leading and trailing `pad_token_id`s of `input_ids`.
             input_features: (B, T, F), for a model of vectors.
-            return_loss: Whether to compare the predictions with what came: the mean over all real steps that have a
-                neighbour of the cross-entropy (tokens) or of the squared error of a feature (vectors).
+            step_weights: (B, T), how much a step counts where it is predicted; `None`: all alike.
+            return_loss: Whether to compare the predictions with what came: the weighted mean over all pairs of real
+                steps that are `prediction_window` steps apart or less of the cross-entropy (tokens) or of the squared
+                error of a feature (vectors). In training of a longer window, steps half a window apart predict;
+                which ones is drawn.
             output_hidden_states: Whether to return the states of every layer; by default as the config says.
             return_dict: Whether to return an output object or a tuple; by default as the config says.
             token_type_ids: Accepted and ignored: an RNN has no segments.
@@ -93,7 +100,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
 
         Raises:
             TypeError: An argument without meaning for a recurrent model.
-            ValueError: Bad input (see [`RNNModel`]).
+            ValueError: Bad input (see [`RNNModel`]), or weights of another shape, below 0 or not finite.
         """
         with_states, as_dict = self._output_choices(output_hidden_states, return_dict, kwargs)
         states, _, *rest = self.rnn(
@@ -110,24 +117,47 @@ class RNNForPreTraining(RNNPreTrainedModel):
         predictions = self.head(alignment.align(states, 0.0).unflatten(-1, directions))
         loss = None
         if return_loss:
-            loss = self._loss(predictions, alignment.align(sequence, self.config.pad_token_id or 0), alignment.valid)
+            steps = alignment.align(sequence, self.config.pad_token_id or 0)
+            if step_weights is None:
+                step_weights = torch.ones(sequence.shape[:2], dtype=predictions.dtype, device=predictions.device)
+            _check_step_weights(step_weights, sequence)
+            loss = self._loss(predictions, steps, alignment.valid, alignment.align(step_weights, 0.0))
         given = alignment.restore(predictions.flatten(2)).unflatten(-1, predictions.shape[2:])
         parts = (loss, given, tuple(rest[-1]) if with_states else None)
         return make_output(RNNForPreTrainingOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
-    def _loss(self, predictions: Tensor, sequence: Tensor, valid: Tensor) -> Tensor:
-        """Compare predictions (B, T, D, F) with their neighbours in the aligned sequences."""
-        both = valid[:, 1:]  # a step and the one before it are real
-        guesses, targets = [predictions[:, :-1, 0][both]], [sequence[:, 1:][both]]
-        if self.config.bidirectional:
-            guesses.append(predictions[:, 1:, 1][both])
-            targets.append(sequence[:, :-1][both])
-        guess, target = torch.cat(guesses), torch.cat(targets)
+    def _loss(self, predictions: Tensor, sequence: Tensor, valid: Tensor, counts: Tensor) -> Tensor:
+        """Compare predictions (B, T, D, F) with the steps that follow in their direction, in aligned sequences."""
+        window, pad = self.config.prediction_window, self.config.pad_token_id or 0
+        apart = max(1, min(window, valid.shape[1]) // 2) if self.training else 1  # what is near sees nearly the same
+        first = int(torch.randint(apart, ())) if apart > 1 else 0
+        counts = counts.masked_fill(~valid, 0.0)
+        if self.config.reads_tokens:  # the padding token inside a sequence is an item, but none to predict
+            counts = counts.masked_fill(sequence == pad, 0.0)
+        guesses, targets, shares = [], [], []
+        for direction in range(self.config.num_directions):
+            guess = predictions[:, :, direction]
+            parts = (guess, valid, sequence, counts)
+            guess, real, steps, share = (part.flip(1) for part in parts) if direction else parts
+            chosen = real & ((torch.arange(real.shape[1], device=real.device) - first) % apart == 0)
+            guesses.append(guess[chosen])
+            targets.append(neighbours(steps, window)[chosen])
+            shares.append(neighbours(share, window)[chosen])
+        said, came, share = torch.cat(guesses), torch.cat(targets), torch.cat(shares)
         if not self.config.reads_tokens:
-            return vector_loss(guess, target)
-        said = target != self.config.pad_token_id  # inside a sequence it is an item, but none to predict
+            return vector_loss(said, came, share)
         table: Tensor = self.get_input_embeddings().weight  # type: ignore[assignment]
-        return vocabulary_loss(guess[said], table, target[said], self.config.pad_token_id or 0)
+        return vocabulary_loss(said, table, came, share, pad)
+
+
+def _check_step_weights(weights: Tensor, sequence: Tensor) -> None:
+    if weights.shape != sequence.shape[:2]:
+        raise ValueError(
+            f"step_weights must have the shape (B, T) = {tuple(sequence.shape[:2])} of the sequences, got "
+            f"{tuple(weights.shape)}. Give each step one weight."
+        )
+    if not bool(((weights >= 0) & (weights < torch.inf)).all()):
+        raise ValueError("step_weights must be finite and at least 0. Give 0 to a step that is not to be predicted.")
 
 
 def _refuse_what_sees_ahead(config: RNNConfig) -> None:

@@ -2,20 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, exp
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
 
 from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
 from .configuration_rnn import RNNConfig
+from .cooccurrence import vectors_from_texts
 from .data_files import from_columns
+from .embedding_training import settle_start
 from .encoding import SAMPLE, input_fields, learn_from
-from .evaluation import LengthOrderedTrainer
+from .evaluation import LengthOrderedTrainer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
 from .recipe import Recipe, choose_recipe
@@ -24,8 +28,10 @@ from .run_choices import sort_choices, training_arguments
 from .unlabelled_data import Rows, load_sequences
 
 STEPS = 1_000  # at least; fewer sequences are read several times
-PIECE = 400  # tokens; at each of them every word of the vocabulary has a score
+PIECE = 200  # tokens, at most; at each of them every word of the vocabulary has a score
+WINDOW = 24  # words; which come near tells what a passage is about
 TOGETHER = 1_000  # texts that are tokenized at once
+COMMON = 2e-4  # of all tokens; what comes oftener tells less, and counts less in a window
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class PretrainingResult:
         directory: The saved directory.
         model: The model, in evaluation mode.
         processing_class: Its tokenizer or feature extractor.
-        metrics: Of the validation set: `loss` and, of tokens, `perplexity`; empty without one.
+        metrics: Of the validation set: `loss` and, where single tokens are predicted, `perplexity`; empty without one.
         trainer: The host's trainer.
     """
 
@@ -56,6 +62,7 @@ def pretrain(
     args: Mapping[str, Any] | None = None,
     processing_class: Any = None,
     processing_options: Mapping[str, Any] | None = None,
+    pretrained_vectors: Any = "recipe",
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
     **choices: Any,
@@ -63,9 +70,11 @@ def pretrain(
     """Train the layers below a classifier on sequences without labels, to start one from.
 
     The model predicts the next step of each text or series and, with two directions, the previous one, see
-    [`RNNForPreTraining`] (Dai & Le, 2015; Howard & Ruder, 2018). Sequences longer than the tokenizer's or feature
-    extractor's `max_length` are cut into pieces of that length; pieces of a single step are left out.
-    `train_classifier(data, ..., pretrained_model=output_dir)` goes on from what is saved here.
+    [`RNNForPreTraining`] (Dai & Le, 2015; Howard & Ruder, 2018); of texts of words, which words are among the next and
+    the previous 24 (`prediction_window`; Johnson & Zhang, 2016), where a common word counts as much less as it is
+    commoner than one in 5,000, by the root. Texts are cut into pieces of 200 tokens, series into such of the feature
+    extractor's `max_length`; pieces of a single step are left out. `train_classifier(data, ...,
+    pretrained_model=output_dir)` goes on from what is saved here.
 
     Whatever is left open is chosen as for a classifier of as much data (see [`choose_recipe`]), one layer in both
     directions, but for less dropout and as many passes as make 1,000 steps. Killed and called again, it goes on from
@@ -79,6 +88,7 @@ def pretrain(
         args: Arguments of the host's `TrainingArguments`.
         processing_class: A tokenizer or feature extractor to use; `None`: one is learned from the training set.
         processing_options: Arguments for what learns it, `train_tokenizer` or [`SequenceVectorFeatureExtractor`].
+        pretrained_vectors: What the embedding starts from, as `train_classifier` takes it.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         **choices: By name, any field of [`RNNConfig`] or argument of the host's `TrainingArguments`.
@@ -99,18 +109,24 @@ def pretrain(
     splits = {name: split for name, split in splits.items() if len(split)}
     schedule = _schedule(recipe, len(splits["train"]), given)
     arguments = training_arguments(schedule, given, output_dir, "validation" in splits)
-    config = RNNConfig(**{**recipe.config, **input_fields(processor), **config_fields})
+    width = config_fields.get("input_size")
+    embedding = settle_start(_vectors(pretrained_vectors, rows["train"], recipe, width), "tuned", processor, width)
+    config = RNNConfig(**{**recipe.config, **input_fields(processor), **embedding.config_fields, **config_fields})
     set_seed(arguments.seed)
     model = RNNForPreTraining(config)
+    embedding.place(model)
+    rare = config.reads_tokens and config.prediction_window > 1
     trainer = LengthOrderedTrainer(
         model=model,
         args=arguments,
         train_dataset=splits["train"],
         eval_dataset=splits.get("validation"),
         processing_class=processor,
+        data_collator=_RareWordsCollator(processor, splits["train"]["input_ids"]) if rare else None,
         callbacks=[Stopwatch(), *callbacks],
     )
-    train_or_resume(trainer, describe_run(config, arguments, fingerprint(splits["train"])), None, resume)
+    run = describe_run(config, arguments, fingerprint(splits["train"]), **embedding.description)
+    train_or_resume(trainer, run, None, resume)
     metrics = _measure(trainer) if "validation" in splits else {}
     trainer.save_metrics("train", {"train_runtime": seconds_of(trainer), "train_samples": len(splits["train"])})
     trainer.save_model()
@@ -118,6 +134,31 @@ def pretrain(
     if "save_total_limit" not in given:
         remove_checkpoints(Path(output_dir))
     return PretrainingResult(Path(output_dir), model.eval(), processor, metrics, trainer)
+
+
+class _RareWordsCollator:
+    """Pads a batch, and says how much each token counts where it is predicted: common ones less, unknown ones not."""
+
+    def __init__(self, tokenizer: Any, pieces: Any) -> None:
+        counts = np.bincount(np.concatenate(list(pieces)), minlength=len(tokenizer))
+        self.weights = torch.from_numpy(np.sqrt(COMMON * counts.sum() / np.maximum(counts, 1)).clip(max=1)).float()
+        if tokenizer.unk_token_id is not None:
+            self.weights[tokenizer.unk_token_id] = 0
+        self.pad = DataCollatorWithPadding(tokenizer)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> Any:
+        batch = self.pad(rows)
+        batch["step_weights"] = self.weights[batch["input_ids"]]
+        return batch
+
+
+def _vectors(given: Any, rows: Rows, recipe: Recipe, width: int | None) -> Any:
+    """What the embedding starts from; neighbourhoods are those of all that is read."""
+    given = recipe.pretrained_vectors if isinstance(given, str) and given == "recipe" else given
+    if not (isinstance(given, str) and given == "texts"):
+        return given
+    dimensions = recipe.config["input_size"] if width is None else width
+    return partial(vectors_from_texts, cast(list[str], rows), dimensions=dimensions, window=recipe.window)
 
 
 def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
@@ -131,8 +172,8 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         feature_size=_feature_size(train) or 1,
     )
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
-    cut = PIECE if _are_texts(train) else recipe.max_length
-    return replace(recipe, max_length=cut, config={**recipe.config, **none, "embedding_dropout": 0.1})
+    window = WINDOW if recipe.tokenizer.get("level") == "word" else 1
+    return replace(recipe, config={**recipe.config, **none, "embedding_dropout": 0.1, "prediction_window": window})
 
 
 def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:
@@ -157,10 +198,10 @@ def _pieces(rows: Rows, processor: Any) -> Dataset:
 
 
 def _pieces_of_texts(texts: Any, tokenizer: Any) -> Iterator[NDArray[np.int32]]:
+    longest = min(PIECE, tokenizer.model_max_length)
     for start in range(0, len(texts), TOGETHER):
-        part = texts[start : start + TOGETHER]
-        for ids in tokenizer(part, truncation=True, return_overflowing_tokens=True)["input_ids"]:
-            yield np.array(ids, np.int32)
+        for ids in tokenizer(texts[start : start + TOGETHER], verbose=False)["input_ids"]:
+            yield from np.split(np.array(ids, np.int32), range(longest, len(ids), longest))
 
 
 def _pieces_of_vectors(arrays: Any, extractor: SequenceVectorFeatureExtractor) -> Iterator[NDArray[np.float32]]:
@@ -172,7 +213,8 @@ def _pieces_of_vectors(arrays: Any, extractor: SequenceVectorFeatureExtractor) -
 
 def _measure(trainer: Trainer) -> dict[str, float]:
     metrics = {"loss": trainer.evaluate()["eval_loss"]}
-    if trainer.model.config.reads_tokens:  # type: ignore[union-attr]
+    config = config_of(trainer)
+    if config.reads_tokens and config.prediction_window == 1:
         metrics["perplexity"] = exp(metrics["loss"])
     trainer.save_metrics("eval", {f"eval_{name}": value for name, value in metrics.items()})
     return metrics

@@ -14,6 +14,7 @@ from transformers_rnn.training import train_classifier
 RECIPES = ROOT / "examples" / "recipes"
 TEXTS = [f"{word} film number {number}" for number in range(30) for word in ("good", "bad")]
 LABELS = ["positive", "negative"] * 30
+BEST = ["sst2", "sst2-phrases", "trec6", "imdb", "imdb-unlabelled", "goemotions", "surnames"]
 
 
 @pytest.fixture
@@ -60,18 +61,23 @@ def test_what_is_missing_is_run_and_shown(tmp_path, recipes):
     assert beside.startswith(f"| surnames (macro F1) |  |  | {100 * trained['test']['macro_f1']:.1f} |  |")
 
 
-@pytest.mark.parametrize("name", ["sst2", "sst2-phrases", "trec6", "imdb", "goemotions", "surnames"])
+@pytest.mark.parametrize("name", BEST)
 def test_best_recipes_are_choices_that_can_be_trained(name, tmp_path, recipes, bert, monkeypatch):
     import choices
 
-    assert set(choices.BEST) == {"sst2", "sst2-phrases", "trec6", "imdb", "goemotions", "surnames"}
+    assert set(choices.BEST) == set(BEST)
     monkeypatch.setattr(choices, "_minilm", lambda: bert)
     labels = [[label] for label in LABELS] if name == "goemotions" else LABELS
     data = load_labelled_data({"train": {"text": TEXTS, "label": labels}}, seed=7)
-    prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path / "run", 7))
+    prepared, chosen = choices.BEST[name](data, choices.Run(tmp_path / "run", 7, TEXTS))
     fields = {"max_steps": 2, "disable_tqdm": True, "eval_strategy": "no"}
     result = train_classifier(prepared, tmp_path / "run", seed=7, **{**chosen, **fields})
-    told = {"trec6": "minilm", "imdb": "of up to 3 tokens", "surnames": "| logit_adjustment | 0.4 |"}.get(name, "bert")
+    told = {
+        "trec6": "minilm",
+        "imdb": "of up to 3 tokens",
+        "imdb-unlabelled": "trunk (",
+        "surnames": "| logit_adjustment | 0.4 |",
+    }.get(name, "bert")
     assert told in " ".join((tmp_path / "run" / "README.md").read_text(encoding="utf-8").split())
     assert set(result.metrics) >= {"macro_f1"}
 

@@ -26,28 +26,41 @@ def predictor(case):
     return case.model
 
 
-def plain_loss(model, sequences):
-    """The mean over all predictions of all sequences, one at a time; 0 if there are none."""
-    size, losses = model.config.hidden_size, [torch.zeros((), dtype=torch.float64)]
-    for sequence in sequences:
+def plain_loss(model, sequences, weights=None):
+    """The weighted mean over all predictions of all sequences, one at a time; 0 if there are none."""
+    size, window, losses, shares = model.config.hidden_size, model.config.prediction_window, [], []
+    for row, sequence in enumerate(sequences):
         states, _ = states_of(model, sequence)
-        pairs = [(states[step, :size], sequence[step + 1]) for step in range(len(sequence) - 1)]
+        near = [(step, other) for step in range(len(sequence)) for other in range(len(sequence))]
+        pairs = [(states[step, :size], other) for step, other in near if step < other <= step + window]
         if model.config.bidirectional:
-            pairs += [(states[step, size:], sequence[step - 1]) for step in range(1, len(sequence))]
-        for state, target in pairs:
-            prediction = model.head.weight @ state + model.head.bias
+            pairs += [(states[step, size:], other) for step, other in near if step - window <= other < step]
+        for state, other in pairs:
+            prediction, target = model.head.weight @ state + model.head.bias, sequence[other]
             if not model.config.reads_tokens:
                 losses.append(((prediction - target) ** 2).mean())
             elif target != PAD:
                 table = model.get_input_embeddings().weight
                 scores = {token: table[token] @ prediction for token in range(len(table)) if token != PAD}
                 losses.append(torch.logsumexp(torch.stack(list(scores.values())), dim=0) - scores[int(target)])
-    return torch.stack(losses).sum() / max(len(losses) - 1, 1)
+            else:
+                continue
+            shares.append(1.0 if weights is None else float(weights[row][other]))
+    if not sum(shares):
+        return torch.zeros((), dtype=torch.float64)
+    return sum(loss * share for loss, share in zip(losses, shares, strict=True)) / sum(shares)
 
 
-@given(cases(dtype=torch.float64, max_length=7), st.sampled_from(["right", "left"]), st.booleans())
-def test_loss_and_gradients_are_those_of_a_plain_loop(case, side, training):
+@given(
+    cases(dtype=torch.float64, max_length=7),
+    st.sampled_from(["right", "left"]),
+    st.booleans(),
+    st.sampled_from([1, 2, 3, 9]),
+)
+def test_loss_and_gradients_are_those_of_a_plain_loop(case, side, training, window):
+    case.model.config.prediction_window = window
     model = predictor(case)
+    training = training and window < 4  # of longer windows, training takes a part
     weights = {name: each for name, each in model.named_parameters() if not name.startswith("rnn.pooling")}
     expected = plain_loss(model, case.sequences)
     model.train(training)  # in training GRU and RNN take steps of our own
@@ -76,21 +89,76 @@ def test_a_prediction_depends_on_no_step_that_it_predicts(bidirectional):
             assert gradient[0].any(dim=1).nonzero().flatten().tolist() == list(seen)
 
 
+@pytest.mark.parametrize("kind", [TOKENS, VECTORS])
+@pytest.mark.parametrize("window", [1, 5])
+def test_steps_count_as_much_as_they_are_told_to(kind, window):
+    torch.manual_seed(0)
+    model = RNNForPreTraining(RNNConfig(**kind, bidirectional=True, prediction_window=window)).double().eval()
+    lengths, reads_tokens = (7, 3, 1), "vocab_size" in kind
+    shape = (VOCABULARY,) if reads_tokens else (4,)
+    whole = [torch.randn(length, 4).double() for length in lengths]
+    if reads_tokens:
+        whole = [torch.randint(PAD + 1, *shape, (length,)) for length in lengths]
+    weights = [torch.rand(length).double() for length in lengths]
+    batch, mask, counts = (
+        torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left")
+        for rows in (whole, [torch.ones(length) for length in lengths], weights)
+    )
+    name = "input_ids" if reads_tokens else "input_features"
+    found = model(**{name: batch}, attention_mask=mask, step_weights=counts).loss
+    torch.testing.assert_close(found, plain_loss(model, whole, weights), atol=1e-12, rtol=1e-9)
+    nothing = model(**{name: batch}, attention_mask=mask, step_weights=torch.zeros_like(counts)).loss
+    assert nothing == 0
+
+
+def test_weights_that_fit_no_step_are_refused():
+    model, ids = RNNForPreTraining(RNNConfig(**TOKENS)), torch.tensor([[1, 2, 5]])
+    message = (
+        "step_weights must have the shape (B, T) = (1, 3) of the sequences, got (1, 2). Give each step one weight."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model(input_ids=ids, step_weights=torch.ones(1, 2))
+    message = "step_weights must be finite and at least 0. Give 0 to a step that is not to be predicted."
+    for bad in (-1.0, torch.nan, torch.inf):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            model(input_ids=ids, step_weights=torch.tensor([[1.0, bad, 1.0]]))
+
+
+def test_training_of_a_window_asks_some_steps_and_all_in_turn():
+    torch.manual_seed(0)
+    model = RNNForPreTraining(RNNConfig(**VECTORS, prediction_window=6)).double().train()
+    steps = torch.randn(1, 12, 4, dtype=torch.float64)
+    with torch.no_grad():
+        guess = model.head(model.rnn(input_features=steps).last_hidden_state[0])
+    expected = set()
+    for first in range(3):
+        errors = [
+            (guess[step] - steps[0, other]).square().mean()
+            for step in range(first, 12, 3)
+            for other in range(step + 1, min(step + 7, 12))
+        ]
+        expected.add(round(float(torch.stack(errors).mean()), 9))
+    found = {round(model(input_features=steps).loss.item(), 9) for _ in range(40)}
+    assert found == expected
+
+
 def test_slices_change_nothing(monkeypatch):
     torch.manual_seed(0)
     predictions, table = torch.randn(7, 4, requires_grad=True), torch.randn(VOCABULARY, 4, requires_grad=True)
-    targets = torch.tensor([0, 1, 2, 4, 4, 10, 5])
-    scores = (predictions @ table.T).masked_fill(torch.arange(VOCABULARY) == PAD, -torch.inf)
-    expected = torch.nn.functional.cross_entropy(scores, targets)
+    targets = torch.tensor([0, 1, 2, 4, 4, 10, 5, 0, PAD, PAD, 1, 2, 4, 5]).view(7, 2)
+    weights = (torch.rand(7, 2) * (targets != PAD)).requires_grad_(False)
+    scores = (predictions @ table.T).masked_fill(torch.arange(VOCABULARY) == PAD, -torch.inf).repeat_interleave(2, 0)
+    losses = torch.nn.functional.cross_entropy(scores, targets.flatten(), reduction="none")
+    expected = losses[targets.flatten() != PAD] @ weights[targets != PAD] / weights.sum()
     theirs = torch.autograd.grad(3 * expected, [predictions, table])
     for size in (1, 2 * VOCABULARY, 3 * VOCABULARY, 100):
         monkeypatch.setattr(step_prediction, "SLICE", size)
-        found = step_prediction.vocabulary_loss(predictions, table, targets, PAD)
+        found = step_prediction.vocabulary_loss(predictions, table, targets, weights, PAD)
         torch.testing.assert_close(found, expected)
         for one, other in zip(torch.autograd.grad(3 * found, [predictions, table]), theirs, strict=True):
             torch.testing.assert_close(one, other)
         assert not torch.autograd.grad(
-            step_prediction.vocabulary_loss(predictions, table, targets, PAD), [table]
+            step_prediction.vocabulary_loss(predictions, table, targets, weights, PAD), [table]
         )[0][PAD].any()  # fmt: skip
 
 

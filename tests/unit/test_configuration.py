@@ -55,6 +55,7 @@ DEFAULTS = {
     "abstain_below": None,
     "prefix_loss_weight": 0.0,
     "stopping_policy": None,
+    "prediction_window": 1,
 }
 FIELDS = (
     f"Its fields are: {', '.join(DEFAULTS)}, num_labels, id2label, label2id, "

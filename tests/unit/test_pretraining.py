@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
 
 from transformers_rnn import RNNForPreTraining, SequenceVectorFeatureExtractor, train_tokenizer
+from transformers_rnn.cooccurrence import vectors_from_texts
 from transformers_rnn.pretraining import pretrain
 from transformers_rnn.training import train_classifier
 from transformers_rnn.unlabelled_data import load_sequences
 
 QUIET = {"disable_tqdm": True, "log_level": "error"}
 TINY = {"hidden_size": 4, "input_size": 3, "learning_rate": 0.05, "num_train_epochs": 2, **QUIET}
+NEXT = {"prediction_window": 1}
 TEXTS = ["we eat at noon today", "they eat at night", "we sleep at night", "they sleep at noon today"] * 10
 TABLE = {"text": TEXTS, "label": ["we" if text.startswith("we") else "they" for text in TEXTS]}
 SERIES = [np.random.default_rng(row).normal(row % 2, 1, (3 + row % 4, 3)) for row in range(40)]
@@ -25,7 +27,7 @@ SERIES = [np.random.default_rng(row).normal(row % 2, 1, (3 + row % 4, 3)) for ro
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory):
     """A small bidirectional LSTM that has read some texts."""
-    return pretrain(TEXTS, tmp_path_factory.mktemp("trunk") / "texts", **{**TINY, "num_train_epochs": 30})
+    return pretrain(TEXTS, tmp_path_factory.mktemp("trunk") / "texts", **NEXT, **{**TINY, "num_train_epochs": 30})
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,40 @@ def test_long_sequences_become_pieces_and_single_steps_are_left_out(tmp_path):
     assert (result.model.config.input_size, result.processing_class.stride) == (6, 2)
     with refused("No training sequence has two steps, so there is nothing to predict. Give longer ones."):
         pretrain(["a", "b"], tmp_path / "none", validation_size=None, hidden_size=2, **QUIET)
+
+
+def test_texts_of_words_are_read_for_what_comes_near_and_rare_words_count_most(tmp_path):
+    found = pretrain([*TEXTS, "once only"], tmp_path, **TINY)
+    assert found.model.config.prediction_window == 24
+    assert found.metrics.keys() == {"loss"}, "a mean over windows is no perplexity"
+    batch = found.trainer.data_collator([{"input_ids": ids} for ids in found.trainer.train_dataset["input_ids"]])
+    counts = torch.bincount(batch["input_ids"][batch["attention_mask"] > 0], minlength=len(found.processing_class))
+    common, rare = (found.processing_class.convert_tokens_to_ids(word) for word in ("noon", "once"))
+    for token in (common, rare):
+        told = batch["step_weights"][batch["input_ids"] == token].unique()
+        assert told.tolist() == pytest.approx(
+            [min(1.0, (2e-4 * int(counts.sum()) / max(1, int(counts[token]))) ** 0.5)]
+        )
+    assert not batch["step_weights"][batch["input_ids"] == found.processing_class.unk_token_id].any()
+    assert pretrain(["Anna", "Otto"] * 30, tmp_path / "names", **TINY).model.config.prediction_window == 1
+    series = pretrain(SERIES, tmp_path / "series", hidden_size=2, max_steps=1, prediction_window=5, **QUIET)
+    assert series.model.config.prediction_window == 5
+
+
+def test_the_embedding_starts_as_that_of_a_classifier(tmp_path):
+    first = FirstWeights()
+    found = pretrain(TEXTS, tmp_path / "texts", pretrained_vectors="texts", callbacks=[first], **TINY)
+    start = first.weights["rnn.embeddings.embed_tokens.weight"].numpy()
+    rows = load_sequences(TEXTS, validation_size=0.02)["train"]
+    told = vectors_from_texts(rows, found.processing_class, dimensions=3)
+    np.testing.assert_array_equal(start, told.table)
+
+
+def test_the_tokenizer_reads_as_much_as_that_of_a_classifier(tmp_path):
+    long = " ".join(f"word{number % 40}" for number in range(450))
+    found = pretrain([long] * 30, tmp_path, max_steps=1, validation_size=None, hidden_size=2, **QUIET)
+    assert found.processing_class.model_max_length == 1000
+    assert {len(ids) for ids in found.trainer.train_dataset["input_ids"]} == {200, 50}
 
 
 def test_where_the_sequences_are():
