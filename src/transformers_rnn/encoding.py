@@ -92,15 +92,31 @@ def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int
     Raises:
         ValueError: `"texts"` for data that has none.
     """
+    texts = _texts(data.splits["train"]) if data.reads_text else None
+    return make_vectors_from(texts, given, recipe, input_size)
+
+
+def make_vectors_from(texts: Iterable[str] | None, given: Any, recipe: Recipe, input_size: int | None) -> Any:
+    """The same from the texts of the training split.
+
+    Args:
+        texts: All of them; `None` for data that has none.
+        given: As above.
+        recipe: Its choices.
+        input_size: F, if it is decided.
+
+    Raises:
+        ValueError: As above.
+    """
     if not (isinstance(given, str) and given == "texts"):
         return given
-    if not data.reads_text:
+    if texts is None:
         raise ValueError(
             "pretrained_vectors='texts' makes vectors of training texts, but this data is sequences of vectors. Leave "
             "it out."
         )
     width = recipe.config["input_size"] if input_size is None else input_size
-    return partial(vectors_from_texts, _texts(data.splits["train"]), dimensions=width, window=recipe.window)
+    return partial(vectors_from_texts, texts, dimensions=width, window=recipe.window)
 
 
 def input_fields(processor: Any) -> dict[str, Any]:

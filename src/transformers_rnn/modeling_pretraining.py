@@ -120,18 +120,18 @@ class RNNForPreTraining(RNNPreTrainedModel):
             steps = alignment.align(sequence, self.config.pad_token_id or 0)
             if step_weights is None:
                 step_weights = torch.ones(sequence.shape[:2], dtype=predictions.dtype, device=predictions.device)
-            _check_step_weights(step_weights, sequence)
+            else:
+                _check_step_weights(step_weights, sequence)
             loss = self._loss(predictions, steps, alignment.valid, alignment.align(step_weights, 0.0))
         given = alignment.restore(predictions.flatten(2)).unflatten(-1, predictions.shape[2:])
         parts = (loss, given, tuple(rest[-1]) if with_states else None)
         return make_output(RNNForPreTrainingOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
     def _loss(self, predictions: Tensor, sequence: Tensor, valid: Tensor, counts: Tensor) -> Tensor:
-        """Compare predictions (B, T, D, F) with the steps that follow in their direction, in aligned sequences."""
+        """Compare predictions (B, T, D, F) with the steps that follow in their direction, all aligned."""
         window, pad = self.config.prediction_window, self.config.pad_token_id or 0
         apart = max(1, min(window, valid.shape[1]) // 2) if self.training else 1  # what is near sees nearly the same
         first = int(torch.randint(apart, ())) if apart > 1 else 0
-        counts = counts.masked_fill(~valid, 0.0)
         if self.config.reads_tokens:  # the padding token inside a sequence is an item, but none to predict
             counts = counts.masked_fill(sequence == pad, 0.0)
         guesses, targets, shares = [], [], []

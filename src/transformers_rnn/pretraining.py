@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil, exp
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +14,9 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Train
 
 from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
 from .configuration_rnn import RNNConfig
-from .cooccurrence import vectors_from_texts
 from .data_files import from_columns
 from .embedding_training import settle_start
-from .encoding import SAMPLE, input_fields, learn_from
+from .encoding import SAMPLE, input_fields, learn_from, make_vectors_from
 from .evaluation import LengthOrderedTrainer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
@@ -155,10 +153,7 @@ class _RareWordsCollator:
 def _vectors(given: Any, rows: Rows, recipe: Recipe, width: int | None) -> Any:
     """What the embedding starts from; neighbourhoods are those of all that is read."""
     given = recipe.pretrained_vectors if isinstance(given, str) and given == "recipe" else given
-    if not (isinstance(given, str) and given == "texts"):
-        return given
-    dimensions = recipe.config["input_size"] if width is None else width
-    return partial(vectors_from_texts, cast(list[str], rows), dimensions=dimensions, window=recipe.window)
+    return make_vectors_from(cast(list[str], rows) if _are_texts(rows) else None, given, recipe, width)
 
 
 def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:

@@ -94,17 +94,15 @@ def test_a_prediction_depends_on_no_step_that_it_predicts(bidirectional):
 def test_steps_count_as_much_as_they_are_told_to(kind, window):
     torch.manual_seed(0)
     model = RNNForPreTraining(RNNConfig(**kind, bidirectional=True, prediction_window=window)).double().eval()
-    lengths, reads_tokens = (7, 3, 1), "vocab_size" in kind
-    shape = (VOCABULARY,) if reads_tokens else (4,)
+    lengths, name = (7, 3, 1), "input_ids" if kind is TOKENS else "input_features"
     whole = [torch.randn(length, 4).double() for length in lengths]
-    if reads_tokens:
-        whole = [torch.randint(PAD + 1, *shape, (length,)) for length in lengths]
+    if kind is TOKENS:
+        whole = [torch.randint(PAD + 1, VOCABULARY, (length,)) for length in lengths]
     weights = [torch.rand(length).double() for length in lengths]
     batch, mask, counts = (
         torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left")
         for rows in (whole, [torch.ones(length) for length in lengths], weights)
     )
-    name = "input_ids" if reads_tokens else "input_features"
     found = model(**{name: batch}, attention_mask=mask, step_weights=counts).loss
     torch.testing.assert_close(found, plain_loss(model, whole, weights), atol=1e-12, rtol=1e-9)
     nothing = model(**{name: batch}, attention_mask=mask, step_weights=torch.zeros_like(counts)).loss
@@ -146,7 +144,7 @@ def test_slices_change_nothing(monkeypatch):
     torch.manual_seed(0)
     predictions, table = torch.randn(7, 4, requires_grad=True), torch.randn(VOCABULARY, 4, requires_grad=True)
     targets = torch.tensor([0, 1, 2, 4, 4, 10, 5, 0, PAD, PAD, 1, 2, 4, 5]).view(7, 2)
-    weights = (torch.rand(7, 2) * (targets != PAD)).requires_grad_(False)
+    weights = torch.rand(7, 2) * (targets != PAD)
     scores = (predictions @ table.T).masked_fill(torch.arange(VOCABULARY) == PAD, -torch.inf).repeat_interleave(2, 0)
     losses = torch.nn.functional.cross_entropy(scores, targets.flatten(), reduction="none")
     expected = losses[targets.flatten() != PAD] @ weights[targets != PAD] / weights.sum()

@@ -18,7 +18,6 @@ from transformers_rnn.unlabelled_data import load_sequences
 
 QUIET = {"disable_tqdm": True, "log_level": "error"}
 TINY = {"hidden_size": 4, "input_size": 3, "learning_rate": 0.05, "num_train_epochs": 2, **QUIET}
-NEXT = {"prediction_window": 1}
 TEXTS = ["we eat at noon today", "they eat at night", "we sleep at night", "they sleep at noon today"] * 10
 TABLE = {"text": TEXTS, "label": ["we" if text.startswith("we") else "they" for text in TEXTS]}
 SERIES = [np.random.default_rng(row).normal(row % 2, 1, (3 + row % 4, 3)) for row in range(40)]
@@ -27,7 +26,9 @@ SERIES = [np.random.default_rng(row).normal(row % 2, 1, (3 + row % 4, 3)) for ro
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory):
     """A small bidirectional LSTM that has read some texts."""
-    return pretrain(TEXTS, tmp_path_factory.mktemp("trunk") / "texts", **NEXT, **{**TINY, "num_train_epochs": 30})
+    return pretrain(
+        TEXTS, tmp_path_factory.mktemp("trunk") / "texts", **TINY | {"prediction_window": 1, "num_train_epochs": 30}
+    )
 
 
 @pytest.fixture(scope="module")
