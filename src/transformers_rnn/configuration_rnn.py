@@ -12,6 +12,7 @@ from .label_scale import check_label_scale
 from .losses import check_loss_choices
 from .ngrams import check_bag, check_ngrams
 from .regularization import check_regularization
+from .token_checks import check_tokens
 
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification", None)
 
@@ -90,6 +91,7 @@ class RNNConfig(PreTrainedConfig):
         stopping_policy: When to answer before the end: the fields of a [`stopping.StoppingPolicy`], as its `to_dict`
             gives them. `None`: read everything. For one direction and a single label only.
         prediction_window: In pretraining, how many steps a state predicts, in no order; 1: language modelling.
+        prediction_vocab_size: In pretraining, how many tokens, those of the smallest ids, are predicted. `None`: all.
 
     Raises:
         ValueError: A field out of its range, contradictory fields, or an unknown name (with "did you mean").
@@ -142,6 +144,7 @@ class RNNConfig(PreTrainedConfig):
     prefix_loss_weight: float | int = 0.0
     stopping_policy: dict[str, Any] | None = None
     prediction_window: int = 1
+    prediction_vocab_size: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Check the names that came and the labels, then everything else."""
@@ -206,6 +209,11 @@ class RNNConfig(PreTrainedConfig):
     def pooled_size(self) -> int:
         """P, width of what the classifier reads."""
         return self.state_size * (3 if self.pooling == "concat" else 1) + self.bag_width
+
+    @property
+    def prediction_size(self) -> int:
+        """Width of a prediction in pretraining: F, or how many tokens have a score."""
+        return self.input_size if self.vocab_size is None else self.prediction_vocab_size or self.vocab_size
 
     @property
     def remembered_ids(self) -> int:
@@ -294,7 +302,7 @@ class RNNConfig(PreTrainedConfig):
                 f"problem_type must be one of {', '.join(map(repr, _PROBLEM_TYPES[:-1]))}, or None to let the first "
                 f"labels settle it, got {self.problem_type!r}."
             )
-        self._check_tokens()
+        check_tokens(self)
         check_ngrams(self)
         check_bag(self)
         check_regularization(self)
@@ -308,24 +316,6 @@ class RNNConfig(PreTrainedConfig):
                     f"{name}=True has no meaning for a recurrent classifier: it has no attention layers and no "
                     "decoder. Leave it out."
                 )
-
-    def _check_tokens(self) -> None:
-        if self.vocab_size is None:
-            if self.pad_token_id is not None:
-                raise ValueError(
-                    f"pad_token_id={self.pad_token_id} belongs to a model of tokens, but vocab_size is None: "
-                    "the model reads vectors. Pass vocab_size (usually len(tokenizer)), or leave pad_token_id out."
-                )
-            return
-        if self.vocab_size < 1:
-            raise ValueError(
-                f"vocab_size must be at least 1, got {self.vocab_size}. Pass len(tokenizer), or None for vectors."
-            )
-        if self.pad_token_id is None or not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"A model of tokens (vocab_size={self.vocab_size}) needs a pad_token_id from 0 to "
-                f"{self.vocab_size - 1}, got {self.pad_token_id}. Pass pad_token_id=tokenizer.pad_token_id."
-            )
 
 
 def _read_labels(name: str, labels: Any) -> dict[int, str]:

@@ -1,7 +1,8 @@
 """The trunk learns from sequences without labels: each step is predicted from those before it, or after it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,7 @@ class RNNForPreTrainingOutput(ModelOutput):
         loss: A scalar; only with `return_loss`.
         predictions: (B, T, D, F), zeros on padding: from step t of the forward direction what steps t + 1 to t + W
             are, from step t of the backward direction what steps t - 1 to t - W are, with W = `prediction_window`.
-            Of tokens it is the embedding: the scores of the vocabulary are its products with the rows of the input
-            embeddings.
+            Of tokens they are scores, (B, T, D, `prediction_vocab_size`), and only there without `return_loss`.
         hidden_states: With `output_hidden_states`, the embedding and the states of each layer, (B, T, F or S).
     """
 
@@ -38,10 +38,9 @@ class RNNForPreTraining(RNNPreTrainedModel):
     Language modelling on the way to a classifier (Dai & Le, 2015; Howard & Ruder, 2018), for tokens and for vectors;
     with a `prediction_window` of more than 1 a state says which items come next, and not in which order, and so learns
     what a passage is about before it learns grammar (Johnson & Zhang, 2016).
-    Each direction sees nothing of what it predicts, as in ELMo (Peters et al., 2018); one linear layer makes the
-    states of either direction, (H,), a prediction, (F,). A vector is compared with the one that comes, a token's with
-    all rows of the embedding, which are the output weights, too. It generates nothing: it is there for its trunk,
-    `rnn`, from which a classifier starts.
+    Each direction sees nothing of what it predicts, as in ELMo (Peters et al., 2018), and has a linear layer of its
+    own that makes its states, (H,), a vector, (F,), or the scores of `prediction_vocab_size` tokens. It generates
+    nothing: it is there for its trunk, `rnn`, from which a classifier starts.
 
     Args:
         config: Every choice; what concerns the classifier is not used.
@@ -57,7 +56,8 @@ class RNNForPreTraining(RNNPreTrainedModel):
         super().__init__(config)
         _refuse_what_sees_ahead(config)
         self.rnn = RNNModel(config)
-        self.head = nn.Linear(config.hidden_size, config.input_size)
+        sizes = (config.hidden_size, config.prediction_size)
+        self.heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(config.num_directions))
         self.post_init()
 
     @classmethod
@@ -113,41 +113,41 @@ class RNNForPreTraining(RNNPreTrainedModel):
         )
         sequence = self.rnn.embeddings.choose(input_ids, None, input_features)
         alignment = align(attention_mask, sequence, self.config.pad_token_id, streaming=False)
-        directions = (self.config.num_directions, self.config.hidden_size)
-        predictions = self.head(alignment.align(states, 0.0).unflatten(-1, directions))
-        loss = None
+        directions = alignment.align(states, 0.0).unflatten(-1, (len(self.heads), self.config.hidden_size))
+        loss = predictions = None
         if return_loss:
             steps = alignment.align(sequence, self.config.pad_token_id or 0)
             if step_weights is None:
-                step_weights = torch.ones(sequence.shape[:2], dtype=predictions.dtype, device=predictions.device)
+                step_weights = torch.ones(sequence.shape[:2], dtype=states.dtype, device=states.device)
             else:
                 _check_step_weights(step_weights, sequence)
-            loss = self._loss(predictions, steps, alignment.valid, alignment.align(step_weights, 0.0))
-        given = alignment.restore(predictions.flatten(2)).unflatten(-1, predictions.shape[2:])
-        parts = (loss, given, tuple(rest[-1]) if with_states else None)
+            loss = self._loss(directions, steps, alignment.valid, alignment.align(step_weights, 0.0))
+        if not (return_loss and self.config.reads_tokens):
+            said = torch.stack([head(directions[:, :, place]) for place, head in enumerate(self.heads)], dim=2)
+            predictions = alignment.restore(said.flatten(2)).unflatten(-1, said.shape[2:])
+        parts = (loss, predictions, tuple(rest[-1]) if with_states else None)
         return make_output(RNNForPreTrainingOutput, as_dict, *parts)  # type: ignore[no-any-return]
 
-    def _loss(self, predictions: Tensor, sequence: Tensor, valid: Tensor, counts: Tensor) -> Tensor:
-        """Compare predictions (B, T, D, F) with the steps that follow in their direction, all aligned."""
-        window, pad = self.config.prediction_window, self.config.pad_token_id or 0
-        apart = max(1, min(window, valid.shape[1]) // 2) if self.training else 1  # what is near sees nearly the same
+    def _loss(self, directions: Tensor, sequence: Tensor, valid: Tensor, weights: Tensor) -> Tensor:
+        """Compare what states (B, T, D, H) predict with the steps that follow in their direction, all aligned."""
+        window, pad = self.config.prediction_window, self.config.pad_token_id
+        apart = max(1, min(window, valid.shape[1]) // 3) if self.training else 1  # what is near sees nearly the same
         first = int(torch.randint(apart, ())) if apart > 1 else 0
-        if self.config.reads_tokens:  # the padding token inside a sequence is an item, but none to predict
-            counts = counts.masked_fill(sequence == pad, 0.0)
-        guesses, targets, shares = [], [], []
-        for direction in range(self.config.num_directions):
-            guess = predictions[:, :, direction]
-            parts = (guess, valid, sequence, counts)
-            guess, real, steps, share = (part.flip(1) for part in parts) if direction else parts
+        if pad is not None:  # the padding token inside a sequence is an item, but none to predict
+            unsaid = (sequence == pad) | (sequence >= self.config.prediction_size)
+            sequence, weights = sequence.masked_fill(unsaid, pad), weights.masked_fill(unsaid, 0.0)
+        total, share = weights.new_zeros(()), weights.new_zeros(())
+        for place, head in enumerate(cast(Iterable[nn.Linear], self.heads)):
+            parts = (directions[:, :, place], valid, sequence, weights)
+            states, real, steps, counts = (part.flip(1) for part in parts) if place else parts
             chosen = real & ((torch.arange(real.shape[1], device=real.device) - first) % apart == 0)
-            guesses.append(guess[chosen])
-            targets.append(neighbours(steps, window)[chosen])
-            shares.append(neighbours(share, window)[chosen])
-        said, came, share = torch.cat(guesses), torch.cat(targets), torch.cat(shares)
-        if not self.config.reads_tokens:
-            return vector_loss(said, came, share)
-        table: Tensor = self.get_input_embeddings().weight  # type: ignore[assignment]
-        return vocabulary_loss(said, table, came, share, pad)
+            said, came, count = states[chosen], neighbours(steps, window)[chosen], neighbours(counts, window)[chosen]
+            if pad is None:
+                total = total + vector_loss(said, head, came, count)
+            else:
+                total = total + vocabulary_loss(said, head, came, count, pad)
+            share += count.sum()
+        return total / torch.where(share > 0, share, torch.ones_like(share))
 
 
 def _check_step_weights(weights: Tensor, sequence: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Sequences without labels -> a saved trunk that a classifier starts from, on the host's own `Trainer`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, exp
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
 
 from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoints, seconds_of, train_or_resume
@@ -29,6 +30,7 @@ STEPS = 1_000  # at least; fewer sequences are read several times
 PIECE = 200  # tokens, at most; at each of them every word of the vocabulary has a score
 WINDOW = 24  # words; which come near tells what a passage is about
 TOGETHER = 1_000  # texts that are tokenized at once
+PREDICTED = 8_192  # of the commonest tokens; scores of more cost time, and each of them comes too rarely to teach much
 COMMON = 2e-4  # of all tokens; what comes oftener tells less, and counts less in a window
 
 
@@ -68,11 +70,11 @@ def pretrain(
     """Train the layers below a classifier on sequences without labels, to start one from.
 
     The model predicts the next step of each text or series and, with two directions, the previous one, see
-    [`RNNForPreTraining`] (Dai & Le, 2015; Howard & Ruder, 2018); of texts of words, which words are among the next and
-    the previous 24 (`prediction_window`; Johnson & Zhang, 2016), where a common word counts as much less as it is
-    commoner than one in 5,000, by the root. Texts are cut into pieces of 200 tokens, series into such of the feature
-    extractor's `max_length`; pieces of a single step are left out. `train_classifier(data, ...,
-    pretrained_model=output_dir)` goes on from what is saved here.
+    [`RNNForPreTraining`] (Dai & Le, 2015; Howard & Ruder, 2018); of texts of words, which of the 8,192 commonest are
+    among the next and the previous 24 (`prediction_vocab_size`, `prediction_window`; Johnson & Zhang, 2016), where a
+    word counts as much less as it is commoner than one in 5,000, by the root. Texts are cut into pieces of 200 tokens,
+    series into such of the feature extractor's `max_length`; pieces of a single step are left out.
+    `train_classifier(data, ..., pretrained_model=output_dir)` goes on from what is saved here.
 
     Whatever is left open is chosen as for a classifier of as much data (see [`choose_recipe`]), one layer in both
     directions, but for less dropout and as many passes as make 1,000 steps. Killed and called again, it goes on from
@@ -109,18 +111,22 @@ def pretrain(
     arguments = training_arguments(schedule, given, output_dir, "validation" in splits)
     width = config_fields.get("input_size")
     embedding = settle_start(_vectors(pretrained_vectors, rows["train"], recipe, width), "tuned", processor, width)
-    config = RNNConfig(**{**recipe.config, **input_fields(processor), **embedding.config_fields, **config_fields})
+    fields = {**recipe.config, **input_fields(processor), **embedding.config_fields, **config_fields}
+    config = RNNConfig(**{**_predicted(fields), **fields})
     set_seed(arguments.seed)
     model = RNNForPreTraining(config)
     embedding.place(model)
-    rare = config.reads_tokens and config.prediction_window > 1
+    collator = None
+    if config.reads_tokens and config.prediction_window > 1:
+        collator = _RareWordsCollator(processor, splits["train"]["input_ids"])
+        collator.start(model)
     trainer = LengthOrderedTrainer(
         model=model,
         args=arguments,
         train_dataset=splits["train"],
         eval_dataset=splits.get("validation"),
         processing_class=processor,
-        data_collator=_RareWordsCollator(processor, splits["train"]["input_ids"]) if rare else None,
+        data_collator=collator,
         callbacks=[Stopwatch(), *callbacks],
     )
     run = describe_run(config, arguments, fingerprint(splits["train"]), **embedding.description)
@@ -139,10 +145,18 @@ class _RareWordsCollator:
 
     def __init__(self, tokenizer: Any, pieces: Any) -> None:
         counts = np.bincount(np.concatenate(list(pieces)), minlength=len(tokenizer))
-        self.weights = torch.from_numpy(np.sqrt(COMMON * counts.sum() / np.maximum(counts, 1)).clip(max=1)).float()
+        self.counts = torch.from_numpy(counts).float()
+        self.weights = (COMMON * counts.sum() / self.counts.clamp(min=1)).sqrt().clamp(max=1)
         if tokenizer.unk_token_id is not None:
             self.weights[tokenizer.unk_token_id] = 0
         self.pad = DataCollatorWithPadding(tokenizer)
+
+    def start(self, model: RNNForPreTraining) -> None:
+        """Let the model know how often each token comes, before it has seen a text."""
+        shares = (self.counts * self.weights)[: model.config.prediction_size].clamp(min=1)
+        with torch.no_grad():
+            for head in cast(Iterable[nn.Linear], model.heads):
+                head.bias.copy_((shares / shares.sum()).log())
 
     def __call__(self, rows: list[dict[str, Any]]) -> Any:
         batch = self.pad(rows)
@@ -169,6 +183,12 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
     window = WINDOW if recipe.tokenizer.get("level") == "word" else 1
     return replace(recipe, config={**recipe.config, **none, "embedding_dropout": 0.1, "prediction_window": window})
+
+
+def _predicted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Which tokens a window is asked for: tokenizers number the commonest first."""
+    asked = fields["prediction_window"] > 1 and fields.get("pad_token_id", PREDICTED) < PREDICTED
+    return {"prediction_vocab_size": min(PREDICTED, fields["vocab_size"])} if asked else {}
 
 
 def _schedule(recipe: Recipe, pieces: int, given: Mapping[str, Any]) -> Recipe:

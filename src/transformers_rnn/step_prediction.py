@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SLICE = 2**21  # scores that are in memory at once
 
@@ -14,38 +14,32 @@ def neighbours(steps: Tensor, window: int) -> Tensor:
     return torch.cat([steps[:, 1:], beyond], dim=1).unfold(1, window, 1).movedim(-1, 2)
 
 
-def vocabulary_loss(predictions: Tensor, table: Tensor, targets: Tensor, weights: Tensor, pad_token_id: int) -> Tensor:
-    """Weighted mean cross-entropy of tokens whose scores are products with the rows of the embedding itself.
+def vocabulary_loss(states: Tensor, head: nn.Linear, targets: Tensor, weights: Tensor, pad_token_id: int) -> Tensor:
+    """Weighted sum of the cross-entropies of tokens, of which the head makes the scores.
 
-    The tied softmax of Inan et al. (2017) and Press & Wolf (2017): score = prediction . embedding, over all tokens
-    but the padding. The scores (M, V) never exist at once: each slice of them gives its gradients at once and is
-    forgotten.
+    The scores (M, V) of all tokens but the padding never exist at once: each slice of them gives its gradients at once
+    and is forgotten.
 
     Args:
-        predictions: (M, F).
-        table: (V, F), the embedding.
-        targets: (M, W), the tokens that came near, each of which one prediction is for.
+        states: (M, H).
+        head: From H numbers to V scores.
+        targets: (M, W), the tokens that came near, each of which one state predicts.
         weights: (M, W), how much each of these counts; 0 where it is the padding.
         pad_token_id: The token that is never predicted.
 
     Returns:
-        A scalar; 0 without predictions. It has first derivatives only.
+        A scalar; it has first derivatives only.
     """
-    weights = weights.to(table.dtype)
-    total = _SlicedCrossEntropy.apply(
-        predictions.to(table.dtype), table, targets, weights, pad_token_id, torch.is_grad_enabled()
-    )
-    return total / _or_one(weights.sum(dtype=total.dtype))  # type: ignore[no-any-return]
+    table, bias = head.weight, head.bias
+    states, weights = states.to(table.dtype), weights.to(table.dtype)
+    learning = torch.is_grad_enabled()
+    return _SlicedCrossEntropy.apply(states, table, bias, targets, weights, pad_token_id, learning)  # type: ignore[no-any-return]
 
 
-def vector_loss(predictions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean squared error of vectors, (M, F), (M, W, F) and (M, W) -> a scalar; 0 without predictions."""
-    errors = (predictions.unsqueeze(1) - targets).square().mean(dim=-1)
-    return (errors * weights).sum() / _or_one(weights.sum())
-
-
-def _or_one(total: Tensor) -> Tensor:
-    return torch.where(total > 0, total, torch.ones_like(total))
+def vector_loss(states: Tensor, head: nn.Linear, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the mean squared errors of vectors, (M, H), (M, W, F) and (M, W) -> a scalar."""
+    errors: Tensor = (head(states).unsqueeze(1) - targets).square().mean(dim=-1)
+    return (errors * weights).sum()
 
 
 class _SlicedCrossEntropy(torch.autograd.Function):
@@ -54,20 +48,21 @@ class _SlicedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        predictions: Tensor,
+        states: Tensor,
         table: Tensor,
+        bias: Tensor,
         targets: Tensor,
         weights: Tensor,
         pad_token_id: int,
         learning: bool,
     ) -> Tensor:
-        total = predictions.new_zeros((), dtype=torch.promote_types(table.dtype, torch.float32))
-        gradients = (torch.empty_like(predictions), torch.zeros_like(table)) if learning else None
+        total = states.new_zeros((), dtype=torch.promote_types(table.dtype, torch.float32))
+        gradients = (torch.empty_like(states), torch.zeros_like(table), torch.zeros_like(bias)) if learning else None
         size = max(1, SLICE // len(table))
         for start in range(0, len(targets), size):
-            part = predictions[start : start + size]
+            part = states[start : start + size]
             wanted, weight = targets[start : start + size], weights[start : start + size]
-            scores = part @ table.T
+            scores = torch.addmm(bias, part, table.T)
             scores[:, pad_token_id] = -torch.inf
             scores = scores.log_softmax(dim=1)
             # The padding itself may stand where the weight is 0.
@@ -76,6 +71,7 @@ class _SlicedCrossEntropy(torch.autograd.Function):
                 wrong = scores.exp_().mul_(weight.sum(dim=1, keepdim=True)).scatter_add_(1, wanted, -weight)
                 torch.mm(wrong, table, out=gradients[0][start : start + size])
                 gradients[1].addmm_(wrong.T, part)
+                gradients[2].add_(wrong.sum(dim=0))
         if gradients is not None:
             ctx.save_for_backward(*gradients)
         return total
@@ -83,5 +79,4 @@ class _SlicedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *outputs: Any) -> Any:
-        of_predictions, of_table = ctx.saved_tensors
-        return of_predictions * outputs[0], of_table * outputs[0], None, None, None, None
+        return *(gradient * outputs[0] for gradient in ctx.saved_tensors), None, None, None, None

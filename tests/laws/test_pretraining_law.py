@@ -32,16 +32,16 @@ def plain_loss(model, sequences, weights=None):
     for row, sequence in enumerate(sequences):
         states, _ = states_of(model, sequence)
         near = [(step, other) for step in range(len(sequence)) for other in range(len(sequence))]
-        pairs = [(states[step, :size], other) for step, other in near if step < other <= step + window]
+        pairs = [(0, states[step, :size], other) for step, other in near if step < other <= step + window]
         if model.config.bidirectional:
-            pairs += [(states[step, size:], other) for step, other in near if step - window <= other < step]
-        for state, other in pairs:
-            prediction, target = model.head.weight @ state + model.head.bias, sequence[other]
+            pairs += [(1, states[step, size:], other) for step, other in near if step - window <= other < step]
+        for direction, state, other in pairs:
+            head, target = model.heads[direction], sequence[other]
+            prediction = head.weight @ state + head.bias
             if not model.config.reads_tokens:
                 losses.append(((prediction - target) ** 2).mean())
-            elif target != PAD:
-                table = model.get_input_embeddings().weight
-                scores = {token: table[token] @ prediction for token in range(len(table)) if token != PAD}
+            elif target != PAD and target < len(prediction):
+                scores = {token: score for token, score in enumerate(prediction) if token != PAD}
                 losses.append(torch.logsumexp(torch.stack(list(scores.values())), dim=0) - scores[int(target)])
             else:
                 continue
@@ -56,11 +56,13 @@ def plain_loss(model, sequences, weights=None):
     st.sampled_from(["right", "left"]),
     st.booleans(),
     st.sampled_from([1, 2, 3, 9]),
+    st.sampled_from([None, PAD + 1, VOCABULARY - 3]),
 )
-def test_loss_and_gradients_are_those_of_a_plain_loop(case, side, training, window):
+def test_loss_and_gradients_are_those_of_a_plain_loop(case, side, training, window, said):
     case.model.config.prediction_window = window
+    case.model.config.prediction_vocab_size = said if case.model.config.reads_tokens else None
     model = predictor(case)
-    training = training and window < 4  # of longer windows, training takes a part
+    training = training and window < 6  # of longer windows, training takes a part
     weights = {name: each for name, each in model.named_parameters() if not name.startswith("rnn.pooling")}
     expected = plain_loss(model, case.sequences)
     model.train(training)  # in training GRU and RNN take steps of our own
@@ -124,16 +126,16 @@ def test_weights_that_fit_no_step_are_refused():
 
 def test_training_of_a_window_asks_some_steps_and_all_in_turn():
     torch.manual_seed(0)
-    model = RNNForPreTraining(RNNConfig(**VECTORS, prediction_window=6)).double().train()
+    model = RNNForPreTraining(RNNConfig(**VECTORS, prediction_window=9)).double().train()
     steps = torch.randn(1, 12, 4, dtype=torch.float64)
     with torch.no_grad():
-        guess = model.head(model.rnn(input_features=steps).last_hidden_state[0])
+        guess = model.heads[0](model.rnn(input_features=steps).last_hidden_state[0])
     expected = set()
     for first in range(3):
         errors = [
             (guess[step] - steps[0, other]).square().mean()
             for step in range(first, 12, 3)
-            for other in range(step + 1, min(step + 7, 12))
+            for other in range(step + 1, min(step + 10, 12))
         ]
         expected.add(round(float(torch.stack(errors).mean()), 9))
     found = {round(model(input_features=steps).loss.item(), 9) for _ in range(40)}
@@ -142,22 +144,22 @@ def test_training_of_a_window_asks_some_steps_and_all_in_turn():
 
 def test_slices_change_nothing(monkeypatch):
     torch.manual_seed(0)
-    predictions, table = torch.randn(7, 4, requires_grad=True), torch.randn(VOCABULARY, 4, requires_grad=True)
+    states, head = torch.randn(7, 4, requires_grad=True), torch.nn.Linear(4, VOCABULARY)
     targets = torch.tensor([0, 1, 2, 4, 4, 10, 5, 0, PAD, PAD, 1, 2, 4, 5]).view(7, 2)
     weights = torch.rand(7, 2) * (targets != PAD)
-    scores = (predictions @ table.T).masked_fill(torch.arange(VOCABULARY) == PAD, -torch.inf).repeat_interleave(2, 0)
+    scores = head(states).masked_fill(torch.arange(VOCABULARY) == PAD, -torch.inf).repeat_interleave(2, 0)
     losses = torch.nn.functional.cross_entropy(scores, targets.flatten(), reduction="none")
-    expected = losses[targets.flatten() != PAD] @ weights[targets != PAD] / weights.sum()
-    theirs = torch.autograd.grad(3 * expected, [predictions, table])
+    expected = losses[targets.flatten() != PAD] @ weights[targets != PAD]
+    learned = [states, head.weight, head.bias]
+    theirs = torch.autograd.grad(3 * expected, learned)
     for size in (1, 2 * VOCABULARY, 3 * VOCABULARY, 100):
         monkeypatch.setattr(step_prediction, "SLICE", size)
-        found = step_prediction.vocabulary_loss(predictions, table, targets, weights, PAD)
+        found = step_prediction.vocabulary_loss(states, head, targets, weights, PAD)
         torch.testing.assert_close(found, expected)
-        for one, other in zip(torch.autograd.grad(3 * found, [predictions, table]), theirs, strict=True):
+        for one, other in zip(torch.autograd.grad(3 * found, learned), theirs, strict=True):
             torch.testing.assert_close(one, other)
-        assert not torch.autograd.grad(
-            step_prediction.vocabulary_loss(predictions, table, targets, weights, PAD), [table]
-        )[0][PAD].any()  # fmt: skip
+        total = step_prediction.vocabulary_loss(states, head, targets, weights, PAD)
+        assert not torch.autograd.grad(total, [head.weight])[0][PAD].any()
 
 
 def test_a_padding_token_within_a_sequence_is_read_but_never_predicted():
@@ -192,6 +194,14 @@ def test_outputs():
     assert [tuple(states.shape) for states in output.hidden_states] == [(2, 5, 4), (2, 5, 3)]
     (predictions,) = model(input_features=steps, return_loss=False, return_dict=False)
     assert torch.equal(predictions, output.predictions)
+    config = RNNConfig(**TOKENS, bidirectional=True, prediction_vocab_size=5, prediction_window=2)
+    model, ids = RNNForPreTraining(config).eval(), torch.tensor([[1, 2, 4]])
+    assert model(input_ids=ids).predictions is None, "scores of a whole vocabulary are not made for nothing"
+    (states,) = model.rnn(input_ids=ids).last_hidden_state
+    scores = model(input_ids=ids, return_loss=False).predictions
+    assert scores.shape == (1, 3, 2, 5)
+    torch.testing.assert_close(scores[0, :, 1], model.heads[1](states[:, 3:]))
+    model = RNNForPreTraining(RNNConfig(**VECTORS)).eval()
     assert model(input_features=steps[:, :1]).loss == 0  # nothing to predict
     with pytest.raises(
         TypeError, match=r"^RNNForPreTraining\.forward does not take labels: there is no such argument"

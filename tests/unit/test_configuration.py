@@ -56,6 +56,7 @@ DEFAULTS = {
     "prefix_loss_weight": 0.0,
     "stopping_policy": None,
     "prediction_window": 1,
+    "prediction_vocab_size": None,
 }
 FIELDS = (
     f"Its fields are: {', '.join(DEFAULTS)}, num_labels, id2label, label2id, "
@@ -169,6 +170,19 @@ def test_probabilities_out_of_range(field, value):
             {"pad_token_id": 3},
             "pad_token_id=3 belongs to a model of tokens, but vocab_size is None: the model reads vectors. "
             "Pass vocab_size (usually len(tokenizer)), or leave pad_token_id out.",
+        ),
+        (
+            {"prediction_vocab_size": 3},
+            "prediction_vocab_size=3 belongs to a model of tokens, but vocab_size is None: the model reads vectors. "
+            "Pass vocab_size (usually len(tokenizer)), or leave prediction_vocab_size out.",
+        ),
+        *(
+            (
+                {"vocab_size": 9, "pad_token_id": 2, "prediction_vocab_size": size},
+                f"prediction_vocab_size={size} must be more than pad_token_id=2 and at most vocab_size=9. Leave it "
+                "out to predict all tokens.",
+            )
+            for size in (2, 10)
         ),
         (
             {"nonlinearity": "relu", "cell_type": "gru"},

@@ -26,6 +26,7 @@ ROOMS = [
     "decision_checks",
     "ngrams",
     "regularization",
+    "token_checks",
     "config_names",
     "configuration_rnn",
     "tokenization",
