@@ -10,7 +10,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
 
-from transformers_rnn import RNNForPreTraining, SequenceVectorFeatureExtractor, train_tokenizer
+from transformers_rnn import RNNForPreTraining, SequenceVectorFeatureExtractor, pretraining, train_tokenizer
 from transformers_rnn.cooccurrence import vectors_from_texts
 from transformers_rnn.pretraining import pretrain
 from transformers_rnn.training import train_classifier
@@ -153,6 +153,23 @@ def test_texts_of_words_are_read_for_what_comes_near_and_rare_words_count_most(t
     assert pretrain(["Anna", "Otto"] * 30, tmp_path / "names", **TINY).model.config.prediction_window == 1
     series = pretrain(SERIES, tmp_path / "series", hidden_size=2, max_steps=1, prediction_window=5, **QUIET)
     assert series.model.config.prediction_window == 5
+
+
+def test_windows_are_asked_for_the_commonest_words_whose_numbers_are_known_at_the_start(tmp_path, monkeypatch):
+    first, tiny = FirstWeights(), {**TINY, "max_steps": 1}
+    monkeypatch.setattr(pretraining, "PREDICTED", 6)
+    found = pretrain(TEXTS, tmp_path / "texts", callbacks=[first], **tiny)
+    assert found.model.config.prediction_vocab_size == 6
+    ids = torch.tensor(np.concatenate(found.trainer.train_dataset["input_ids"]))
+    weighted = torch.bincount(ids) * found.trainer.data_collator.weights
+    for direction in range(2):
+        shares = first.weights[f"heads.{direction}.bias"].exp()
+        torch.testing.assert_close(shares, weighted[:6].clamp(min=1) / weighted[:6].clamp(min=1).sum())
+    assert pretrain(TEXTS, tmp_path / "given", prediction_vocab_size=4, **tiny).model.config.prediction_vocab_size == 4
+    whole = pretrain(TEXTS, tmp_path / "next", prediction_window=1, **tiny)
+    assert whole.model.config.prediction_vocab_size is None
+    monkeypatch.setattr(pretraining, "PREDICTED", 0)  # the padding is not among the commonest
+    assert pretrain(TEXTS, tmp_path / "padding", **tiny).model.config.prediction_vocab_size is None
 
 
 def test_the_embedding_starts_as_that_of_a_classifier(tmp_path):
