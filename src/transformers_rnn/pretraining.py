@@ -27,8 +27,9 @@ from .run_choices import sort_choices, training_arguments
 from .unlabelled_data import Rows, load_sequences
 
 STEPS = 1_000  # at least; fewer sequences are read several times
-PIECE = 200  # tokens, at most; at each of them every word of the vocabulary has a score
+PIECE = 200  # tokens, at most
 WINDOW = 24  # words; which come near tells what a passage is about
+RATE = 6e-3  # of learning windows of words; their gradients are small and many
 TOGETHER = 1_000  # texts that are tokenized at once
 PREDICTED = 8_192  # of the commonest tokens; scores of more cost time, and each of them comes too rarely to teach much
 COMMON = 2e-4  # of all tokens; what comes oftener tells less, and counts less in a window
@@ -77,8 +78,9 @@ def pretrain(
     `train_classifier(data, ..., pretrained_model=output_dir)` goes on from what is saved here.
 
     Whatever is left open is chosen as for a classifier of as much data (see [`choose_recipe`]), one layer in both
-    directions, but for less dropout and as many passes as make 1,000 steps. Killed and called again, it goes on from
-    the last whole checkpoint: one an epoch, or `save_strategy="steps"`.
+    directions, but for less dropout, as many passes as make 1,000 steps and, for windows of words, three times the
+    learning rate. Killed and called again, it goes on from the last whole checkpoint: one an epoch, or
+    `save_strategy="steps"`.
 
     Args:
         data: A list of texts or of (T_i, F) arrays, a file, a table, or whatever else [`load_sequences`] takes.
@@ -181,13 +183,16 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
         feature_size=_feature_size(train) or 1,
     )
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
-    window = WINDOW if recipe.tokenizer.get("level") == "word" else 1
-    return replace(recipe, config={**recipe.config, **none, "embedding_dropout": 0.1, "prediction_window": window})
+    config = {**recipe.config, **none, "embedding_dropout": 0.1}
+    if recipe.tokenizer.get("level") != "word":
+        return replace(recipe, config=config)
+    arguments = {**recipe.arguments, "learning_rate": RATE}
+    return replace(recipe, config={**config, "prediction_window": WINDOW}, arguments=arguments)
 
 
 def _predicted(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Which tokens a window is asked for: tokenizers number the commonest first."""
-    asked = fields["prediction_window"] > 1 and fields.get("pad_token_id", PREDICTED) < PREDICTED
+    asked = fields.get("prediction_window", 1) > 1 and fields.get("pad_token_id", PREDICTED) < PREDICTED
     return {"prediction_vocab_size": min(PREDICTED, fields["vocab_size"])} if asked else {}
 
 
