@@ -136,6 +136,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
         if pad is not None:  # the padding token inside a sequence is an item, but none to predict
             unsaid = (sequence == pad) | (sequence >= self.config.prediction_size)
             sequence, weights = sequence.masked_fill(unsaid, pad), weights.masked_fill(unsaid, 0.0)
+        weights = weights.to(torch.promote_types(weights.dtype, torch.float32))  # of which many are added
         total, share = weights.new_zeros(()), weights.new_zeros(())
         for place, head in enumerate(cast(Iterable[nn.Linear], self.heads)):
             parts = (directions[:, :, place], valid, sequence, weights)
@@ -146,7 +147,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
                 total = total + vector_loss(said, head, came, count)
             else:
                 total = total + vocabulary_loss(said, head, came, count, pad)
-            share += count.sum()
+            share = share + count.sum()
         return total / torch.where(share > 0, share, torch.ones_like(share))
 
 

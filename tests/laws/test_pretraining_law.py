@@ -109,6 +109,8 @@ def test_steps_count_as_much_as_they_are_told_to(kind, window):
     torch.testing.assert_close(found, plain_loss(model, whole, weights), atol=1e-12, rtol=1e-9)
     nothing = model(**{name: batch}, attention_mask=mask, step_weights=torch.zeros_like(counts)).loss
     assert nothing == 0
+    whole_numbers = model(**{name: batch}, attention_mask=mask, step_weights=mask.long() * 2).loss
+    torch.testing.assert_close(whole_numbers, model(**{name: batch}, attention_mask=mask).loss)
 
 
 def test_weights_that_fit_no_step_are_refused():
