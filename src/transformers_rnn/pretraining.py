@@ -29,7 +29,7 @@ from .unlabelled_data import Rows, load_sequences
 STEPS = 1_000  # at least; fewer sequences are read several times
 PIECE = 200  # tokens, at most
 WINDOW = 24  # words; which come near tells what a passage is about
-RATE = 6e-3  # of learning windows of words; their gradients are small and many
+RATE = 6e-3  # of learning windows of words; with less, one pass ends before they are learned
 TOGETHER = 1_000  # texts that are tokenized at once
 PREDICTED = 8_192  # of the commonest tokens; scores of more cost time, and each of them comes too rarely to teach much
 COMMON = 2e-4  # of all tokens; what comes oftener tells less, and counts less in a window

@@ -196,6 +196,14 @@ def test_outputs():
     assert [tuple(states.shape) for states in output.hidden_states] == [(2, 5, 4), (2, 5, 3)]
     (predictions,) = model(input_features=steps, return_loss=False, return_dict=False)
     assert torch.equal(predictions, output.predictions)
+    assert model(input_features=steps[:, :1]).loss == 0  # nothing to predict
+    with pytest.raises(
+        TypeError, match=r"^RNNForPreTraining\.forward does not take labels: there is no such argument"
+    ):
+        model(input_features=steps, labels=torch.zeros(2))
+
+
+def test_tokens_have_scores_where_no_loss_is_asked_for():
     config = RNNConfig(**TOKENS, bidirectional=True, prediction_vocab_size=5, prediction_window=2)
     model, ids = RNNForPreTraining(config).eval(), torch.tensor([[1, 2, 4]])
     assert model(input_ids=ids).predictions is None, "scores of a whole vocabulary are not made for nothing"
@@ -203,12 +211,6 @@ def test_outputs():
     scores = model(input_ids=ids, return_loss=False).predictions
     assert scores.shape == (1, 3, 2, 5)
     torch.testing.assert_close(scores[0, :, 1], model.heads[1](states[:, 3:]))
-    model = RNNForPreTraining(RNNConfig(**VECTORS)).eval()
-    assert model(input_features=steps[:, :1]).loss == 0  # nothing to predict
-    with pytest.raises(
-        TypeError, match=r"^RNNForPreTraining\.forward does not take labels: there is no such argument"
-    ):
-        model(input_features=steps, labels=torch.zeros(2))
 
 
 def test_two_directions_in_several_layers_are_refused():
