@@ -103,7 +103,7 @@ def pretrain(
     _, config_fields, given = sort_choices(choices, True, caller="pretrain")
     given = {**(args or {}), **given}
     rows = load_sequences(data, column, validation_size, given.get("seed", 42))
-    recipe = _recipe_for(rows)
+    recipe = _recipe_for(rows, config_fields.get("prediction_window"))
     processor = processing_class or learn_from(rows["train"], _feature_size(rows["train"]), recipe, processing_options)
     splits = {name: _pieces(part, processor) for name, part in rows.items()}
     if not len(splits["train"]):
@@ -172,7 +172,7 @@ def _vectors(given: Any, rows: Rows, recipe: Recipe, width: int | None) -> Any:
     return make_vectors_from(cast(list[str], rows) if _are_texts(rows) else None, given, recipe, width)
 
 
-def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
+def _recipe_for(rows: Mapping[str, Rows], window: int | None) -> Recipe:
     train = rows["train"]
     recipe = choose_recipe(
         len(train),
@@ -184,7 +184,7 @@ def _recipe_for(rows: Mapping[str, Rows]) -> Recipe:
     )
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}
     config = {**recipe.config, **none, "embedding_dropout": 0.1}
-    if recipe.tokenizer.get("level") != "word":
+    if recipe.tokenizer.get("level") != "word" or window == 1:
         return replace(recipe, config=config)
     arguments = {**recipe.arguments, "learning_rate": RATE}
     return replace(recipe, config={**config, "prediction_window": WINDOW}, arguments=arguments)
