@@ -162,10 +162,9 @@ def _arguments(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
 
 def _start(data: LabelledData, recipe: Recipe, choices: Choices) -> _Start:
     fields, processor, vectors = dict(choices.config_fields), choices.processing_class, choices.pretrained_vectors
-    if isinstance(vectors, str) and vectors == "recipe":
-        vectors = recipe.pretrained_vectors if choices.pretrained_model is None else None
     trunk = None
     if choices.pretrained_model is not None:
+        vectors = None if isinstance(vectors, str) and vectors == "recipe" else vectors  # it has them
         others = {"processing_class": processor, "processing_options": choices.processing_options or None}
         others |= {"pretrained_vectors": vectors}
         trunk = settle_trunk(choices.pretrained_model, data.feature_size, fields, others)

@@ -81,7 +81,7 @@ def learn_from(
 
 
 def make_vectors(given: Any, data: LabelledData, recipe: Recipe, input_size: int | None) -> Any:
-    """Have `"texts"` make vectors of the training texts; anything else that an embedding starts from stays as it is.
+    """Have `"texts"` make vectors of the training texts, and `"recipe"` what the recipe says; all else stays as it is.
 
     Args:
         given: What [`train_classifier`] was given as pretrained vectors.
@@ -108,6 +108,7 @@ def make_vectors_from(texts: Iterable[str] | None, given: Any, recipe: Recipe, i
     Raises:
         ValueError: As above.
     """
+    given = recipe.pretrained_vectors if isinstance(given, str) and given == "recipe" else given
     if not (isinstance(given, str) and given == "texts"):
         return given
     if texts is None:

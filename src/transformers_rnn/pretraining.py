@@ -112,7 +112,9 @@ def pretrain(
     schedule = _schedule(recipe, len(splits["train"]), given)
     arguments = training_arguments(schedule, given, output_dir, "validation" in splits)
     width = config_fields.get("input_size")
-    embedding = settle_start(_vectors(pretrained_vectors, rows["train"], recipe, width), "tuned", processor, width)
+    texts = cast(list[str], rows["train"]) if _are_texts(rows["train"]) else None
+    vectors = make_vectors_from(texts, pretrained_vectors, recipe, width)
+    embedding = settle_start(vectors, "tuned", processor, width)
     fields = {**recipe.config, **input_fields(processor), **embedding.config_fields, **config_fields}
     config = RNNConfig(**{**_predicted(fields), **fields})
     set_seed(arguments.seed)
@@ -164,12 +166,6 @@ class _RareWordsCollator:
         batch = self.pad(rows)
         batch["step_weights"] = self.weights[batch["input_ids"]]
         return batch
-
-
-def _vectors(given: Any, rows: Rows, recipe: Recipe, width: int | None) -> Any:
-    """What the embedding starts from; neighbourhoods are those of all that is read."""
-    given = recipe.pretrained_vectors if isinstance(given, str) and given == "recipe" else given
-    return make_vectors_from(cast(list[str], rows) if _are_texts(rows) else None, given, recipe, width)
 
 
 def _recipe_for(rows: Mapping[str, Rows], window: int | None) -> Recipe:
