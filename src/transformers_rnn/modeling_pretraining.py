@@ -88,7 +88,7 @@ class RNNForPreTraining(RNNPreTrainedModel):
             step_weights: (B, T), how much a step counts where it is predicted; `None`: all alike.
             return_loss: Whether to compare the predictions with what came: the weighted mean over all pairs of real
                 steps that are `prediction_window` steps apart or less of the cross-entropy (tokens) or of the squared
-                error of a feature (vectors). In training of a longer window, steps half a window apart predict;
+                error of a feature (vectors). In training of a longer window, steps a third of it apart predict;
                 which ones is drawn.
             output_hidden_states: Whether to return the states of every layer; by default as the config says.
             return_dict: Whether to return an output object or a tuple; by default as the config says.
