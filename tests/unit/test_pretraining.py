@@ -166,13 +166,12 @@ def test_windows_are_asked_for_the_commonest_words_whose_numbers_are_known_at_th
         shares = first.weights[f"heads.{direction}.bias"].exp()
         torch.testing.assert_close(shares, weighted[:6].clamp(min=1) / weighted[:6].clamp(min=1).sum())
     assert pretrain(TEXTS, tmp_path / "given", prediction_vocab_size=4, **tiny).model.config.prediction_vocab_size == 4
-    whole = pretrain(TEXTS, tmp_path / "next", prediction_window=1, **tiny)
-    assert whole.model.config.prediction_vocab_size is None
     untold = {name: value for name, value in tiny.items() if name != "learning_rate"}
+    whole = pretrain(TEXTS, tmp_path / "next", prediction_window=1, **untold)
+    assert whole.model.config.prediction_vocab_size is None
+    assert whole.model.config.prediction_window == 1
+    assert whole.trainer.args.learning_rate == 2e-3
     assert pretrain(TEXTS, tmp_path / "rate", **untold).trainer.args.learning_rate == 6e-3
-    following = pretrain(TEXTS, tmp_path / "following", **untold, prediction_window=1)
-    assert following.trainer.args.learning_rate == 2e-3
-    assert following.model.config.prediction_window == 1
     assert pretrain(["Anna", "Otto"] * 30, tmp_path / "names", **untold).trainer.args.learning_rate == 2e-3
     monkeypatch.setattr(pretraining, "PREDICTED", 0)  # the padding is not among the commonest
     assert pretrain(TEXTS, tmp_path / "padding", **tiny).model.config.prediction_vocab_size is None
