@@ -136,7 +136,9 @@ class ModelArguments:
     class_weights: str | None = told("balanced, or a JSON list of one factor a class.")
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
-    early_stopping_patience: int | None = told("Evaluations without improvement until training stops; 0: never.")
+    early_stopping_patience: int | None = told(
+        "Evaluations without improvement until training stops, by default half of the passes; 0: never."
+    )
     weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")
     gradual_unfreezing: bool | None = told("Whether to train the head first and a layer more in each epoch.")

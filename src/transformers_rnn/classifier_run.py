@@ -109,7 +109,7 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     start.place(model)
-    patience = _patience(choices.early_stopping_patience, recipe, arguments)
+    patience = _patience(choices.early_stopping_patience, arguments)
     averaging = _averaging(recipe, choices)
     trainer = LengthOrderedTrainer(
         model=model,
@@ -177,10 +177,11 @@ def _start(data: LabelledData, recipe: Recipe, choices: Choices) -> _Start:
     return _Start(processor, fields | embedding.config_fields, embedding, trunk)
 
 
-def _patience(given: int | None, recipe: Recipe, arguments: TrainingArguments) -> int | None:
+def _patience(given: int | None, arguments: TrainingArguments) -> int | None:
+    """Evaluations without improvement until training stops; half of the passes, unless it was chosen."""
     if not arguments.load_best_model_at_end or given == 0:
         return None
-    return recipe.patience if given is None else given
+    return max(3, int(arguments.num_train_epochs) // 2) if given is None else given
 
 
 def _averaging(recipe: Recipe, choices: Choices) -> Any:

@@ -42,12 +42,10 @@ class Recipe:
         ngram_order: The longest n-gram that is counted beside the recurrent layers, 0 if none is.
         config: Fields of [`RNNConfig`].
         arguments: Fields of the host's `TrainingArguments`.
-        patience: Evaluations without improvement until training stops.
     """
 
     config: dict[str, Any]
     arguments: dict[str, Any]
-    patience: int
     tokenizer: dict[str, Any] = field(default_factory=dict)
     stride: int = 1
     deltas: bool = False
@@ -119,7 +117,7 @@ def choose_recipe(
         "load_best_model_at_end": (num_validation or 0) >= FEW,
         **_judged_by(problem_type, num_validation or 0),
     }
-    return Recipe(arguments=arguments, patience=max(3, epochs // 2), **chosen)
+    return Recipe(arguments=arguments, **chosen)
 
 
 def _for_texts(texts: Sequence[str], kind: TextKind, rows: int, problem_type: str) -> dict[str, Any]:

@@ -304,6 +304,11 @@ def test_what_stopped_early_does_not_go_on(tmp_path):
     assert anew.trainer.state.global_step == 2
 
 
+def test_patience_is_half_of_the_passes(tmp_path):
+    choices = {**TINY, "num_train_epochs": 8, "learning_rate": 0.0, "load_best_model_at_end": True}
+    assert train_classifier(table(SINGLE), tmp_path, **choices).trainer.state.epoch == 1 + 4
+
+
 def test_half_written_checkpoints_are_removed(tmp_path):
     assert last_checkpoint(tmp_path / "nowhere") is None
     for number, missing in ((5, None), (10, "optimizer.pt"), (15, "trainer_state.json")):
