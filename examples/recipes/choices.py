@@ -38,15 +38,19 @@ def _words(data: LabelledData, run: Run) -> Prepared:
 
 
 def _sst2_phrases(data: LabelledData, run: Run) -> Prepared:
-    vectors = partial(vectors_from_model, _minilm(), dimensions=384)
-    return data, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256, "count_ngrams": 0}
+    return _taught(data, run, epochs=1, dimensions=384)
 
 
 def _trec6(data: LabelledData, run: Run) -> Prepared:
-    teacher = finetune(_minilm(), data, run.directory / "minilm", run.seed, epochs=5)
-    taught = distil(data, teacher, altered_copies=2, seed=run.seed)
-    vectors = partial(vectors_from_model, teacher)
-    return taught, {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
+    return _taught(data, run, epochs=5, altered_copies=2)
+
+
+def _taught(data: LabelledData, run: Run, *, epochs: int, altered_copies: int = 0, dimensions: int = 256) -> Prepared:
+    """What MiniLM knows of words, and answers, once it is fine-tuned on the training rows."""
+    teacher = finetune(_minilm(), data, run.directory / "minilm", run.seed, epochs)
+    vectors = partial(vectors_from_model, teacher, dimensions=dimensions)
+    choices = {"pretrained_vectors": vectors, **_words_of_minilm(), "hidden_size": 256}
+    return distil(data, teacher, altered_copies=altered_copies, seed=run.seed), choices
 
 
 def _imdb(data: LabelledData, run: Run) -> Prepared:
