@@ -11,7 +11,7 @@ from finetuning import finetune
 
 from transformers_rnn.distillation import distil
 from transformers_rnn.labelled_data import LabelledData
-from transformers_rnn.pretrained_embeddings import known_words, vectors_from_model
+from transformers_rnn.pretrained_embeddings import DIMENSIONS, known_words, vectors_from_model
 from transformers_rnn.pretraining import pretrain
 
 
@@ -45,7 +45,9 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
     return _taught(data, run, epochs=5, altered_copies=2)
 
 
-def _taught(data: LabelledData, run: Run, *, epochs: int, altered_copies: int = 0, dimensions: int = 256) -> Prepared:
+def _taught(
+    data: LabelledData, run: Run, *, epochs: int, altered_copies: int = 0, dimensions: int = DIMENSIONS
+) -> Prepared:
     """What MiniLM knows of words, and answers, once it is fine-tuned on the training rows."""
     teacher = finetune(_minilm(), data, run.directory / "minilm", run.seed, epochs)
     vectors = partial(vectors_from_model, teacher, dimensions=dimensions)
