@@ -137,7 +137,7 @@ class ModelArguments:
     pos_weight: str | None = told("For several labels: balanced, or a JSON list of one factor a label.")
     focal_gamma: float | None = told("Exponent of the focal loss.")
     early_stopping_patience: int | None = told(
-        "Evaluations without improvement until training stops, by default half of the passes; 0: never."
+        "Evaluations without improvement until training stops, by default half of all; 0: never."
     )
     weight_averaging: float | None = told("Decay of a moving average of the weights, such as 0.99, that is kept.")
     layerwise_lr_decay: float | None = told("Learning rate of each layer as a share of that of the next.")

@@ -1,5 +1,6 @@
 """Labelled data, a recipe and what was chosen instead -> one training, and the directory it leaves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, IntervalStrategy, Trainer, TrainingArguments, set_seed
 
 from .bag_fitting import HALF, add_bag, fit_shares
 from .calibration import calibration_slopes, fit_calibration
@@ -109,7 +110,7 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     set_seed(arguments.seed)
     model = RNNForSequenceClassification(config)
     start.place(model)
-    patience = _patience(choices.early_stopping_patience, arguments)
+    patience = _patience(choices.early_stopping_patience, arguments, splits["train"])
     averaging = _averaging(recipe, choices)
     trainer = LengthOrderedTrainer(
         model=model,
@@ -177,11 +178,23 @@ def _start(data: LabelledData, recipe: Recipe, choices: Choices) -> _Start:
     return _Start(processor, fields | embedding.config_fields, embedding, trunk)
 
 
-def _patience(given: int | None, arguments: TrainingArguments) -> int | None:
-    """Evaluations without improvement until training stops; half of the passes, unless it was chosen."""
+def _patience(given: int | None, arguments: TrainingArguments, train: Any) -> int | None:
+    """Evaluations without improvement until training stops; half of all, unless it was chosen."""
     if not arguments.load_best_model_at_end or given == 0:
         return None
-    return max(3, int(arguments.num_train_epochs) // 2) if given is None else given
+    return max(3, int(_evaluations(arguments, train)) // 2) if given is None else given
+
+
+def _evaluations(arguments: TrainingArguments, train: Any) -> float:
+    """How many the whole training asks for."""
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    a_pass = math.ceil(len(train) / batch) if isinstance(train, Dataset) else None  # a stream has no length
+    given = arguments.max_steps if arguments.max_steps > 0 else None
+    if arguments.eval_strategy == IntervalStrategy.STEPS:
+        every = arguments.eval_steps or arguments.logging_steps
+        steps = given or arguments.num_train_epochs * (a_pass or 0)
+        return steps / every if every >= 1 else 1 / every  # below 1 it is a share of all steps
+    return given / a_pass if given and a_pass else arguments.num_train_epochs
 
 
 def _averaging(recipe: Recipe, choices: Choices) -> Any:

@@ -68,8 +68,8 @@ def train_classifier(
             training rows.
         pos_weight: Factors of the loss of each label where it is present, or `"balanced"`: rows without it for each
             row with it.
-        early_stopping_patience: Evaluations without improvement until training stops; `None`: half of
-            `num_train_epochs`, at least 3; 0: never. With fewer than 250 validation rows the recipe neither stops
+        early_stopping_patience: Evaluations without improvement until training stops; `None`: half of all that the
+            training would ask for, at least 3; 0: never. With fewer than 250 validation rows the recipe neither stops
             early nor goes back to the best epoch.
         pretrained_model: Directory of a model whose embedding and layers the classifier starts from, with its
             tokenizer or feature extractor: what [`pretrain`] saved, or any other saved model of this package.

@@ -28,6 +28,7 @@ TINY = {
     "hidden_size": 4, "num_train_epochs": 2, "learning_rate": 0.01, "disable_tqdm": True, "log_level": "error",
     "refit": False,
 }  # fmt: skip
+EVERY = {"eval_strategy": "steps", "save_strategy": "steps"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -304,9 +305,19 @@ def test_what_stopped_early_does_not_go_on(tmp_path):
     assert anew.trainer.state.global_step == 2
 
 
-def test_patience_is_half_of_the_passes(tmp_path):
-    choices = {**TINY, "num_train_epochs": 8, "learning_rate": 0.0, "load_best_model_at_end": True}
-    assert train_classifier(table(SINGLE), tmp_path, **choices).trainer.state.epoch == 1 + 4
+@pytest.mark.parametrize(
+    ("choices", "steps"),
+    [
+        ({"num_train_epochs": 8}, (1 + 4) * 2),
+        ({"max_steps": 16}, (1 + 4) * 2),
+        ({**EVERY, "eval_steps": 1, "save_steps": 1, "max_steps": 16}, 1 + 8),
+        ({**EVERY, "eval_steps": 0.1, "save_steps": 0.1, "num_train_epochs": 10}, (1 + 5) * 2),
+    ],
+)
+def test_patience_is_half_of_the_evaluations(tmp_path, choices, steps):
+    still = {"learning_rate": 0.0, "load_best_model_at_end": True, "per_device_train_batch_size": 32}
+    state = train_classifier(table(SINGLE), tmp_path, **{**TINY, **still, **choices}).trainer.state
+    assert state.global_step == steps < state.max_steps
 
 
 def test_half_written_checkpoints_are_removed(tmp_path):
