@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from transformers_rnn.labelled_data import LabelledData
 
 READ_BY_FASTTEXT = (  # texts of words with one label each
-    *("sst2", "trec6", "trec50", "imdb", "bbc-news", "sms-spam", "trec6-300", "sst2-1000", "sms-spam-200"),
-    *("reuters-8", "20-newsgroups", "election-tweets"),
+    *("sst2", "sst2-phrases", "trec6", "trec50", "imdb", "bbc-news", "sms-spam"),
+    *("trec6-300", "sst2-1000", "sms-spam-200", "reuters-8", "20-newsgroups", "election-tweets"),
 )
 
 

@@ -38,7 +38,7 @@ def _words(data: LabelledData, run: Run) -> Prepared:
 
 
 def _sst2_phrases(data: LabelledData, run: Run) -> Prepared:
-    return _taught(data, run, epochs=1, dimensions=384)
+    return _taught(data, run, epochs=0.5, dimensions=384)
 
 
 def _trec6(data: LabelledData, run: Run) -> Prepared:
@@ -46,7 +46,7 @@ def _trec6(data: LabelledData, run: Run) -> Prepared:
 
 
 def _taught(
-    data: LabelledData, run: Run, *, epochs: int, altered_copies: int = 0, dimensions: int = DIMENSIONS
+    data: LabelledData, run: Run, *, epochs: float, altered_copies: int = 0, dimensions: int = DIMENSIONS
 ) -> Prepared:
     """What MiniLM knows of words, and answers, once it is fine-tuned on the training rows."""
     teacher = finetune(_minilm(), data, run.directory / "minilm", run.seed, epochs)
