@@ -1,9 +1,9 @@
 """Labelled data, a recipe and what was chosen instead -> one training, and the directory it leaves."""
 
-import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +188,12 @@ def _patience(given: int | None, arguments: TrainingArguments, train: Any) -> in
 def _evaluations(arguments: TrainingArguments, train: Any) -> float:
     """How many the whole training asks for."""
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    a_pass = math.ceil(len(train) / batch) if isinstance(train, Dataset) else None  # a stream has no length
-    given = arguments.max_steps if arguments.max_steps > 0 else None
+    a_pass = ceil(len(train) / batch) if isinstance(train, Dataset) else 0  # a stream has no length, but max_steps
+    steps = arguments.max_steps if arguments.max_steps > 0 else arguments.num_train_epochs * a_pass
     if arguments.eval_strategy == IntervalStrategy.STEPS:
         every = arguments.eval_steps or arguments.logging_steps
-        steps = given or arguments.num_train_epochs * (a_pass or 0)
         return steps / every if every >= 1 else 1 / every  # below 1 it is a share of all steps
-    return given / a_pass if given and a_pass else arguments.num_train_epochs
+    return steps / a_pass if a_pass else arguments.num_train_epochs
 
 
 def _averaging(recipe: Recipe, choices: Choices) -> Any:
