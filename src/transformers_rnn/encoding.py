@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
+from math import ceil
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +23,7 @@ SAMPLE = 2_000  # rows that a recipe looks at
 def recipe_for(data: LabelledData) -> Recipe:
     """The recipe for these splits: see [`choose_recipe`]."""
     train, validation = data.splits["train"], data.splits.get("validation")
-    seen = first_rows(train)
+    seen = some_rows(train)
     return choose_recipe(
         count_rows(train),
         count_rows(validation),
@@ -34,9 +35,16 @@ def recipe_for(data: LabelledData) -> Recipe:
     )
 
 
-def first_rows(split: Split) -> list[dict[str, Any]]:
-    """As many rows as a recipe looks at."""
-    return list(islice(iter(split), SAMPLE))
+def some_rows(split: Split) -> list[dict[str, Any]]:
+    """As many rows as a recipe looks at: from everywhere, as a file may be sorted; of a stream the first."""
+    if not isinstance(split, Dataset):
+        return list(islice(iter(split), SAMPLE))
+    return list(split.select(range(0, len(split), apart(len(split)))))
+
+
+def apart(rows: int) -> int:
+    """How far apart the rows are that a recipe looks at."""
+    return max(1, ceil(rows / SAMPLE))
 
 
 def count_rows(split: Split | None) -> int | None:

@@ -17,7 +17,7 @@ from .checkpoints import Stopwatch, describe_run, fingerprint, remove_checkpoint
 from .configuration_rnn import RNNConfig
 from .data_files import from_columns
 from .embedding_training import settle_start
-from .encoding import SAMPLE, input_fields, learn_from, make_vectors_from
+from .encoding import apart, input_fields, learn_from, make_vectors_from
 from .evaluation import LengthOrderedTrainer, config_of
 from .feature_extraction_rnn import SequenceVectorFeatureExtractor
 from .modeling_pretraining import RNNForPreTraining
@@ -170,12 +170,13 @@ class _RareWordsCollator:
 
 def _recipe_for(rows: Mapping[str, Rows], window: int | None) -> Recipe:
     train = rows["train"]
+    seen = train[:: apart(len(train))]
     recipe = choose_recipe(
         len(train),
         len(rows.get("validation", ())),
         "single_label_classification",
-        texts=[row for row in train[:SAMPLE] if isinstance(row, str)] if _are_texts(train) else None,
-        lengths=[] if _are_texts(train) else [len(row) for row in train[:SAMPLE]],
+        texts=[row for row in seen if isinstance(row, str)] if _are_texts(train) else None,
+        lengths=[] if _are_texts(train) else [len(row) for row in seen],
         feature_size=_feature_size(train) or 1,
     )
     none = {name: type(value)() for name, value in recipe.config.items() if name in NOISE}

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from .configuration_rnn import RNNConfig
 from .embedding_training import EmbeddingTraining
-from .encoding import count_rows, first_rows
+from .encoding import count_rows, some_rows
 from .feature_moments import FeatureMoments
 from .labelled_data import LabelledData, load_labelled_data
 from .layerwise_training import check_layerwise_lr_decay
@@ -184,7 +184,7 @@ def scale_of_labels(data: LabelledData) -> dict[str, list[float]]:
     A quarter, as a head whose small weights have to reach 4 learns better than one that has to reach 1.
     """
     train = data.splits["train"]
-    rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in first_rows(train)]
+    rows = train.with_format("numpy")["labels"] if count_rows(train) else [row["labels"] for row in some_rows(train)]
     labels = np.asarray(rows, np.float64).reshape(len(rows), -1)
     moments = FeatureMoments(labels.shape[1])
     moments.add(labels)

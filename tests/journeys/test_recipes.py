@@ -3,6 +3,7 @@
 import json
 import sys
 
+import polib
 import pytest
 from processes import ROOT, run
 from transformers import BertConfig, BertModel
@@ -130,6 +131,22 @@ def test_sets_that_packages_bring_are_read_from_their_files(tmp_path, recipes, m
     assert read["coffee"].source["train"]["label"] == ["0", "1"]
     assert read["coffee"].source["train"]["series"][1].tolist() == [[3.5], [4.5]]
     assert read["coffee"].source["train"]["series"][1].dtype == "float32"
+
+
+def test_messages_of_an_interface_are_read_from_its_translations(tmp_path, recipes, monkeypatch):
+    import unseen
+
+    messages = {"de": {"yes": "ja", "no": "nein", "page": "Seite"}, "nl": {"yes": "ja", "page": "page", "no": "neen"}}
+    for language, said in messages.items():
+        catalogue = polib.POFile()
+        catalogue.extend(polib.POEntry(msgid=english, msgstr=text) for english, text in said.items())
+        folder = tmp_path / "locale" / language / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        catalogue.save_as_mofile(folder / "django.mo")
+    brought = sorted(tmp_path.rglob("*.mo"))
+    monkeypatch.setattr(unseen, "_files", lambda package, wanted: [path for path in brought if wanted(path)])
+    read = unseen.interface_languages(tmp_path).source["train"]
+    assert read == {"text": ["Seite", "neen", "nein"], "label": ["de", "nl", "de"]}, "ja is said in both"
 
 
 def test_a_set_whose_package_is_missing_says_how_to_install_it(tmp_path, recipes, monkeypatch):

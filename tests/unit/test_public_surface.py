@@ -89,6 +89,7 @@ ROOMS = [
     "earliness_picture",
     "model_card_sections",
     "model_card",
+    "text_kind",
     "recipe",
     "encoding",
     "logit_adjustment",

@@ -452,8 +452,10 @@ def test_texts_without_spaces_between_words_are_read_by_characters(level, text):
     recipe = choose_recipe(5_000, 500, SINGLE, texts=[text])
     assert recipe.tokenizer["level"] == level
     assert (recipe.config["hidden_size"], recipe.arguments["num_train_epochs"]) == (128, 8), "as of words"
+    assert recipe.arguments["learning_rate"] == (0.006 if level == "char" else 0.002)
     names = choose_recipe(5_000, 500, SINGLE, texts=["山田太郎", "司马相如"])
     assert (names.tokenizer["level"], names.arguments["num_train_epochs"]) == ("char", 15)
+    assert names.arguments["learning_rate"] == 0.002
 
 
 def test_recipes_follow_the_data():
