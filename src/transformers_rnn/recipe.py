@@ -69,8 +69,8 @@ def choose_recipe(
     enough, these start from their neighbourhoods; in long texts they are now and then left out. Of few texts the
     states are averaged; where these are short, words are wider, and some of them unknown; where they are long and very
     few, neighbours are farther apart; of many long ones, states are wider. Vectors are read with their changes from
-    step to step, and of a long series some steps as one. Texts whose words are mostly in no other are read by
-    characters, as are those without spaces, and learned faster. AdamW with a short warm-up and a linear decay, and the
+    step to step, and of a long series some steps as one. Texts without spaces, and those with far more rare words than
+    usual, are read by characters, and learned faster. AdamW with a short warm-up and a linear decay, and the
     average of the weights on the way; more passes over less data, stopped early where the validation set is large
     enough to tell.
 
