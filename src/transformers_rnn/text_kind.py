@@ -19,8 +19,8 @@ MANY = 0.3  # of its words at least: a long text tells enough by the others
 def kind_of(texts: Sequence[str]) -> TextKind:
     """What texts are read by.
 
-    Letters where a text is a name or a code; characters where no spaces are between words, or where far more words than
-    usual are in one text only: addresses, many languages at once; else words.
+    Letters where a text is a name or a code; characters where no spaces are between words, or where far more words
+    than usual are in one text only: addresses, many languages at once; else words.
     """
     words = [text.split() for text in texts]
     letters, count = sum(len(word) for text in words for word in text), sum(map(len, words))
