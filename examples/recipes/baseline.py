@@ -15,8 +15,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from transformers_rnn.encoding import recipe_for
 from transformers_rnn.labelled_data import LabelledData
-from transformers_rnn.text_kind import kind_of
 
 READ_BY_FASTTEXT = (  # texts of words with one label each
     *("sst2", "sst2-phrases", "trec6", "trec50", "imdb", "bbc-news", "sms-spam"),
@@ -36,7 +36,7 @@ def answer_by_counting(data: LabelledData) -> dict[str, float]:
     x = [each for part in known for each in read(part)]
     y = np.concatenate([np.stack(part["labels"]) for part in known])
     x_test, y_test = read(rows["test"]), np.stack(rows["test"]["labels"])
-    model = make_pipeline(_features(data, x), _head(data.problem_type)).fit(x, y)
+    model = make_pipeline(_features(data), _head(data.problem_type)).fit(x, y)
     return _measure(data.problem_type, y_test, model.predict(x_test))
 
 
@@ -87,10 +87,10 @@ def _statistics(part: Any) -> list[Any]:
     ]
 
 
-def _features(data: LabelledData, x: list[Any]) -> Any:
+def _features(data: LabelledData) -> Any:
     if not data.reads_text:
         return StandardScaler()
-    if kind_of(x) != "words":
+    if recipe_for(data).tokenizer["level"] == "char":
         return TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, lowercase=False)
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
 

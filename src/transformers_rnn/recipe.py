@@ -68,9 +68,9 @@ def choose_recipe(
     it reads and on what is classified; beside it the n-grams of texts are counted. Where the training texts have words
     enough, these start from their neighbourhoods; in long texts they are now and then left out. Of few texts the
     states are averaged; where these are short, words are wider, and some of them unknown; where they are long and very
-    few, neighbours are farther apart; of many long ones, states are wider. Vectors are read with their changes from
-    step to step, and of a long series some steps as one. Texts without spaces, and those with far more rare words than
-    usual, are read by characters, and learned faster. AdamW with a short warm-up and a linear decay, and the
+    few, neighbours are farther apart; of many long ones, states are wider. Texts without spaces, and those with far
+    more rare words than usual, are read by characters, and learned faster. Vectors are read with their changes from
+    step to step, and of a long series some steps as one. AdamW with a short warm-up and a linear decay, and the
     average of the weights on the way; more passes over less data, stopped early where the validation set is large
     enough to tell.
 
@@ -90,9 +90,13 @@ def choose_recipe(
     """
     rows = 100_000 if num_train is None else num_train
     batch_size = 8 if rows < 400 else 16 if rows < 2_000 else 32 if rows < 20_000 else 64
-    kind = None if texts is None else kind_of(texts)
+    kind: TextKind | None = None
+    if texts is None:
+        chosen = _for_vectors(lengths, feature_size)
+    else:
+        kind = kind_of(texts)
+        chosen = _for_texts(texts, kind, rows, problem_type)
     fewest = 15 if kind == "letters" else _fewest_epochs(problem_type)  # letters tell little each
-    chosen = _for_vectors(lengths, feature_size) if kind is None else _for_texts(texts or (), kind, rows, problem_type)
     steps = max(STEPS, STEPS_PER_LABEL * num_labels)
     epochs = min(MOST_EPOCHS, max(fewest, ceil(steps / ceil(rows / batch_size))))
     chosen["config"] = {"bidirectional": True, "pooling": "concat", "classifier_dropout": 0.5, **chosen["config"]}
