@@ -145,7 +145,7 @@ class ModelArguments:
     count_ngrams: int | None = told("The longest n-gram that is counted beside the recurrent layers; 0: none.")
     logit_adjustment: float | None = told("How much less readily common labels are answered, 0 to 1.")
     refit: bool | None = told(
-        "Whether to train anew on the validation rows, too; not given: if fewer than 250 are drawn."
+        "Whether to train anew on the validation rows, too; not given: if fewer than 250 are drawn, else n-grams only."
     )
     abstain_below: float | None = told("Probability below which predictions give no label.")
     title: str | None = told("Heading of the model card.")

@@ -80,15 +80,35 @@ def add_bag(
             f"{config.num_labels}, got vocab_size={config.vocab_size}, bag_order={config.bag_order} and votes for "
             f"{votes.vectors.shape[1]} labels. Fit the votes to the ids and labels of this model."
         )
-    config.bag_order, (config.bag_size, config.bag_width) = votes.order, votes.vectors.shape
-    bag = NgramBag(config.bag_size, config.bag_width, config.bag_order)
-    bag.learn(torch.from_numpy(votes.numbers))
-    bag.weight[0] = 0.0
-    bag.weight[1:] = torch.from_numpy(votes.vectors)
+    _fill_bag(model, votes)
     wider = nn.Linear(config.pooled_size, config.bag_width).to(head.weight.device, head.weight.dtype)
     own, voted = wider.weight.split([head.in_features, config.bag_width], dim=1)
     own.copy_(head.weight * shares[0])
     voted.copy_(torch.eye(config.bag_width) * shares[1])
     wider.bias.copy_(head.bias * shares[0] + head.bias.new_tensor(votes.bias) * shares[1])
-    model.rnn.bag = bag.to(head.weight.device, head.weight.dtype).train(model.training)
     model.classifier = wider.train(model.training)
+
+
+@torch.no_grad()
+def renew_bag(model: RNNForSequenceClassification, former: NgramVotes, votes: NgramVotes) -> None:
+    """Let votes of more rows speak in place of the former ones, as loudly as these, in place.
+
+    Args:
+        model: With the bag of the former.
+        former: What [`add_bag`] was given.
+        votes: For the same labels.
+    """
+    head = model.classifier
+    loudness = head.weight[:, -model.config.bag_width :]
+    head.bias.add_(loudness @ head.bias.new_tensor(votes.bias - former.bias))
+    _fill_bag(model, votes)
+
+
+def _fill_bag(model: RNNForSequenceClassification, votes: NgramVotes) -> None:
+    config, weight = model.config, model.classifier.weight
+    config.bag_order, (config.bag_size, config.bag_width) = votes.order, votes.vectors.shape
+    bag = NgramBag(config.bag_size, config.bag_width, config.bag_order)
+    bag.learn(torch.from_numpy(votes.numbers))
+    bag.weight[0] = 0.0
+    bag.weight[1:] = torch.from_numpy(votes.vectors)
+    model.rnn.bag = bag.to(weight.device, weight.dtype).train(model.training)

@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, IntervalStrategy, Trainer, TrainingArguments, set_seed
 
-from .bag_fitting import HALF, add_bag, fit_shares
+from .bag_fitting import HALF, add_bag, fit_shares, renew_bag
 from .calibration import calibration_slopes, fit_calibration
 from .checkpoints import (
     Stopwatch,
@@ -32,12 +32,17 @@ from .layerwise_training import GradualUnfreezing, decay_learning_rates
 from .logit_adjustment import adjust_logits, check_countable
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
-from .ngram_votes import fit_votes
+from .ngram_votes import NgramVotes, fit_votes
 from .pretrained_trunk import PretrainedTrunk, settle_trunk
 from .recipe import Recipe
 from .run_choices import Choices, loss_fields, ngram_order, training_arguments
 from .run_report import draw_pictures, measure, write_card
 from .weight_averaging import WeightAveraging
+
+RECOUNTED = (
+    "The n-grams were counted anew in training and validation rows together, after the latter had told everything "
+    "else; validation figures are from before."
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,14 @@ class TrainingResult:
     trainer: Trainer
     slopes: Sequence[float] | None = None
     shares: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """N-grams that speak beside the recurrent layers, and how loud both are."""
+
+    votes: NgramVotes
+    shares: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,8 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     if choices.logit_adjustment:
         check_countable(f"logit_adjustment={choices.logit_adjustment}", SINGLE, data, "Leave it out.")
     order = ngram_order(data, recipe, choices)
+    if order and choices.recount:
+        data = data.with_decision(RECOUNTED)
     arguments = _arguments(data, output_dir, recipe, choices)
     start = _start(data, recipe, choices)
     splits = {name: encode(split, start.processor) for name, split in data.splits.items()}
@@ -140,11 +155,13 @@ def train_once(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Ch
     }
     run = describe_run(config, arguments, fingerprint(splits["train"]), patience=patience, **described)
     train_or_resume(trainer, run, patience, choices.resume)
-    shares, slopes = _settle_answers(trainer, splits, order, choices)
+    counted, slopes = _settle_answers(trainer, splits, order, choices)
     card = {"calibration": {"slopes": slopes, "fitted_on": "validation"}} if slopes else {}
-    metrics, intervals = _finish(trainer, splits, data, described, {**card, **choices.card})
+    former = counted.votes if counted and choices.recount else None
+    metrics, intervals = _finish(trainer, splits, data, former, described, {**card, **choices.card})
     if choices.args is None and "save_total_limit" not in choices.arguments:
         remove_checkpoints(output_dir)
+    shares = counted.shares if counted else None
     return TrainingResult(output_dir, model, start.processor, metrics, intervals, data, trainer, slopes, shares)
 
 
@@ -204,29 +221,32 @@ def _averaging(recipe: Recipe, choices: Choices) -> Any:
 
 def _settle_answers(
     trainer: LengthOrderedTrainer, splits: Mapping[str, Any], order: int, choices: Choices
-) -> tuple[tuple[float, float] | None, Sequence[float] | None]:
-    """What the trained head is told before it is calibrated; the shares of n-grams and the slopes of a regression."""
-    shares = _count_ngrams(trainer, splits, order, choices) if order else None
+) -> tuple[_Counted | None, Sequence[float] | None]:
+    """What the trained head is told before it is calibrated: counted n-grams, and the slopes of a regression."""
+    counted = _count_ngrams(trainer, splits, order, choices) if order else None
     if choices.logit_adjustment:
         labels = np.stack(splits["train"].with_format("numpy")["labels"])
         adjust_logits(trainer.model.classifier, labels, choices.logit_adjustment)  # type: ignore[union-attr, arg-type]
-    return shares, _settle_slopes(trainer, splits.get("validation"), choices)
+    return counted, _settle_slopes(trainer, splits.get("validation"), choices)
 
 
-def _count_ngrams(
-    trainer: LengthOrderedTrainer, splits: Mapping[str, Any], order: int, choices: Choices
-) -> tuple[float, float]:
+def _count_ngrams(trainer: LengthOrderedTrainer, splits: Mapping[str, Any], order: int, choices: Choices) -> _Counted:
     """Let counted n-grams speak beside the recurrent layers, as loudly as the validation set tells."""
     config, shares = config_of(trainer), choices.shares
-    rows = {name: split.with_format("numpy") for name, split in splits.items()}
-    votes = fit_votes(config, list(rows["train"]["input_ids"]), np.stack(rows["train"]["labels"]), order)
+    votes = _votes_of(config, [splits["train"]], order)
     if shares is None and "validation" in splits:
         answers = answer(trainer, "validation", splits["validation"])
-        counted = votes.answer(list(rows["validation"]["input_ids"]))
+        counted = votes.answer(list(splits["validation"].with_format("numpy")["input_ids"]))
         shares = fit_shares(config, answers.logits, counted, answers.labels)
     shares = shares or (HALF, HALF)
     add_bag(trainer.model, votes, shares)  # type: ignore[arg-type]
-    return shares
+    return _Counted(votes, shares)
+
+
+def _votes_of(config: RNNConfig, parts: Sequence[Dataset], order: int) -> NgramVotes:
+    rows = [part.with_format("numpy") for part in parts]
+    sequences = [ids for part in rows for ids in part["input_ids"]]
+    return fit_votes(config, sequences, np.concatenate([np.stack(part["labels"]) for part in rows]), order)
 
 
 def _settle_slopes(trainer: LengthOrderedTrainer, validation: Any, choices: Choices) -> Sequence[float] | None:
@@ -246,10 +266,14 @@ def _finish(
     trainer: LengthOrderedTrainer,
     splits: Mapping[str, Any],
     data: LabelledData,
+    former: NgramVotes | None,
     described: Mapping[str, Any],
     card: Mapping[str, Any],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned."""
+    """Calibrate on the validation set, measure, and save everything; the figures of the last split are returned.
+
+    Once it is measured, votes of n-grams that are given are fitted anew, to its rows, too.
+    """
     directory, config, seconds = Path(str(trainer.args.output_dir)), config_of(trainer), seconds_of(trainer)
     measured: tuple[dict[str, float], dict[str, tuple[float, float]]] = ({}, {})
     answers = None
@@ -262,6 +286,9 @@ def _finish(
         measured = measure(config, answers)
         prefix = "eval" if name == "validation" else name
         trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
+        if name == "validation" and former is not None:
+            votes = _votes_of(config, [splits["train"], splits["validation"]], former.order)
+            renew_bag(trainer.model, former, votes)  # type: ignore[arg-type]
     trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": count_rows(splits["train"])})
     trainer.save_model()
     trainer.save_state()

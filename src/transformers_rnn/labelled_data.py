@@ -1,7 +1,7 @@
 """A labelled table -> inputs and labels; the columns and the problem type are settled here, once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,6 +53,10 @@ class LabelledData:
             "id2label": dict(enumerate(self.label_names)),
         }
         return fields if self.feature_size is None else {**fields, "input_size": self.feature_size}
+
+    def with_decision(self, said: str) -> "LabelledData":
+        """The same data, with a further sentence on what was decided about it in its report."""
+        return replace(self, report=replace(self.report, decisions=(*self.report.decisions, said)))
 
 
 def load_labelled_data(

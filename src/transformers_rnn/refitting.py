@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from shutil import copy, rmtree
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -15,6 +15,8 @@ from .distillation import label_table
 from .labelled_data import LabelledData
 from .recipe import FEW, Recipe
 from .run_choices import Choices
+
+Refit: TypeAlias = Literal["all", "n-grams", "nothing"]
 
 CURVES = "learning_curves.png"
 FIRST = "first"  # where the first run is until the second is finished
@@ -39,11 +41,11 @@ class StopAfter(TrainerCallback):
             control.should_training_stop = True
 
 
-def settle_refit(given: Any, data: LabelledData, choices: Choices) -> bool:
-    """Whether to train anew on the validation rows, too.
+def settle_refit(given: Any, data: LabelledData, choices: Choices) -> Refit:
+    """What to train anew on the validation rows, too.
 
-    The recipe does where they are too few to choose an epoch by, were drawn from the training set, and a test set
-    tells how good the model is.
+    The recipe does where these were drawn from the training set, and a test set tells how good the model is: all of
+    the model where they are too few to choose an epoch by, else the n-grams, which are soon counted.
 
     Args:
         given: As [`train_classifier`] was given it.
@@ -55,14 +57,14 @@ def settle_refit(given: Any, data: LabelledData, choices: Choices) -> bool:
         ValueError: Neither a truth value nor `"recipe"`.
     """
     if isinstance(given, bool):
-        return given
+        return "all" if given else "nothing"
     if given != "recipe":
         raise ValueError(f"refit must be True, False or 'recipe', got {given!r}.")
-    if "validation" not in data.report.drawn or "test" not in data.splits or choices.args is not None:
-        return False
+    validation = data.splits["validation"] if "validation" in data.report.drawn else None
+    if not isinstance(validation, Dataset) or "test" not in data.splits or choices.args is not None:
+        return "nothing"
     needs = choices.early_stopping_patience or choices.config_fields.get("prefix_loss_weight")
-    validation = data.splits["validation"]
-    return isinstance(validation, Dataset) and len(validation) < FEW and not needs and BEST not in choices.arguments
+    return "n-grams" if needs or len(validation) >= FEW or BEST in choices.arguments else "all"
 
 
 def train_and_refit(data: LabelledData, output_dir: Path, recipe: Recipe, choices: Choices) -> TrainingResult:
@@ -114,8 +116,8 @@ def _joined(data: LabelledData) -> LabelledData:
         f"The model was trained anew on the {len(both)} training and validation rows together, after a run without "
         "the latter had told when to stop and fitted the calibration; validation figures are of that run."
     )
-    report = replace(data.report, decisions=(*data.report.decisions, said))  # else as the data was loaded
-    return replace(data, splits={"train": both, "test": data.splits["test"]}, report=report)
+    joined = replace(data, splits={"train": both, "test": data.splits["test"]})
+    return joined.with_decision(said)  # else the report is of the data as it was loaded
 
 
 def _settled(choices: Choices, first: TrainingResult) -> Choices:

@@ -33,6 +33,7 @@ class Choices:
         config_fields: Fields of [`RNNConfig`].
         slopes: Of regression, where another run has fitted them, see [`calibration_slopes`].
         shares: Of counted n-grams, likewise, see [`fit_shares`].
+        recount: Whether these are counted anew, with the validation rows, once it has settled everything else.
 
     Raises:
         ValueError: `layerwise_lr_decay`, `logit_adjustment`, `weight_averaging` or `count_ngrams` that is none.
@@ -58,6 +59,7 @@ class Choices:
     logit_adjustment: float = 0.0
     slopes: Sequence[float] | None = None
     shares: tuple[float, float] | None = None
+    recount: bool = False
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """A labelled table -> a trained, calibrated, measured and documented directory, on the host's own `Trainer`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,7 +91,8 @@ def train_classifier(
             training rows, times this, is subtracted from its logit, see [`adjust_logits`]; for a single label.
         refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
             temperature and thresholds; `"recipe"`: where fewer than 250 rows were drawn for validation, and a test
-            set tells how good the model is. Validation figures are those of the first run.
+            set tells how good the model is; of more rows only the n-grams are counted anew. Validation figures are
+            from before.
         callbacks: Further callbacks of the host.
         resume: Whether to go on from checkpoints in `output_dir`; `False` removes them.
         card: Further arguments of [`write_model_card`], such as `title`, `dataset_name`, `license`; and `command`, if
@@ -128,8 +130,9 @@ def train_classifier(
     )
     if not isinstance(data, LabelledData):
         data = load_labelled_data(data, **options)
-    train = train_and_refit if settle_refit(refit, data, chosen) else train_once
-    return train(data, Path(output_dir), recipe_for(data), chosen)
+    anew = settle_refit(refit, data, chosen)
+    train = train_and_refit if anew == "all" else train_once
+    return train(data, Path(output_dir), recipe_for(data), replace(chosen, recount=anew == "n-grams"))
 
 
 def evaluate_classifier(

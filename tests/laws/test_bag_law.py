@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from transformers_rnn import RNNConfig, RNNForSequenceClassification
 from transformers_rnn.bag import NgramBag, count_places, without_conflicts
-from transformers_rnn.bag_fitting import add_bag, fit_shares
+from transformers_rnn.bag_fitting import add_bag, fit_shares, renew_bag
 from transformers_rnn.figures import logit_losses
 from transformers_rnn.ngram_votes import fit_votes, weigh_ngrams
 
@@ -50,6 +50,23 @@ def test_the_logits_are_the_sum_of_both_shares(table, order, shares, others):
     counted = torch.from_numpy(votes.answer(others))
     add_bag(model, votes, shares)
     expected = ((alone - mean) / scale * shares[0] + counted * shares[1]) * scale + mean
+    torch.testing.assert_close(answer(model, others), expected, rtol=1e-6, atol=1e-6)
+
+
+@settings(max_examples=40)
+@given(table=tables(), order=st.integers(1, 4), shares=st.tuples(st.floats(0, 2), st.floats(0, 2)), others=texts)
+def test_votes_that_are_renewed_are_as_loud_whatever_the_head_was_told_meanwhile(table, order, shares, others):
+    model, sequences, labels = table
+    former, votes = (fit_votes(model.config, sequences[:rows], labels[:rows], order) for rows in (-1, None))
+    add_bag(model, former, shares)
+    with torch.no_grad():
+        model.classifier.weight *= 0.7  # as for the calibration slope of a regression
+        model.classifier.bias += 1.3
+    before = answer(model, others)
+    renew_bag(model, former, votes)
+    assert model.config.bag_size == len(votes.numbers)
+    change = torch.from_numpy(votes.answer(others) - former.answer(others)) * shares[1] * 0.7
+    expected = before + change * torch.tensor(model.config.label_scale or [1.0])
     torch.testing.assert_close(answer(model, others), expected, rtol=1e-6, atol=1e-6)
 
 

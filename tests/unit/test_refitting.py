@@ -9,10 +9,11 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from transformers_rnn import refitting
+from transformers_rnn import RNNForSequenceClassification, refitting
 from transformers_rnn.distillation import distil
 from transformers_rnn.encoding import recipe_for
 from transformers_rnn.labelled_data import load_labelled_data
+from transformers_rnn.ngram_votes import fit_votes
 from transformers_rnn.refitting import StopAfter, settle_refit, train_and_refit
 from transformers_rnn.run_choices import Choices
 from transformers_rnn.training import train_classifier
@@ -112,25 +113,25 @@ def test_the_learning_rate_falls_as_if_training_went_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "choices", "pays"),
+    ("options", "choices", "anew"),
     [
-        ({}, {}, True),
-        ({}, {"arguments": {"learning_rate": 0.1}}, True),
-        ({"validation_size": 250}, {}, False),
-        ({"validation_size": 249}, {}, True),
-        ({"validation_size": None}, {}, False),
-        ({"test_size": None}, {}, False),
-        ({}, {"early_stopping_patience": 2}, False),
-        ({}, {"args": TrainingArguments("unused")}, False),
-        ({}, {"arguments": {"load_best_model_at_end": True}}, False),
-        ({}, {"config_fields": {"prefix_loss_weight": 0.5}}, False),
-        ({}, {"config_fields": {"prefix_loss_weight": 0.0}}, True),
+        ({}, {}, "all"),
+        ({}, {"arguments": {"learning_rate": 0.1}}, "all"),
+        ({"validation_size": 250}, {}, "n-grams"),
+        ({"validation_size": 249}, {}, "all"),
+        ({"validation_size": None}, {}, "nothing"),
+        ({"test_size": None}, {}, "nothing"),
+        ({}, {"early_stopping_patience": 2}, "n-grams"),
+        ({}, {"args": TrainingArguments("unused")}, "nothing"),
+        ({}, {"arguments": {"load_best_model_at_end": True}}, "n-grams"),
+        ({}, {"config_fields": {"prefix_loss_weight": 0.5}}, "n-grams"),  # which are none then
+        ({}, {"config_fields": {"prefix_loss_weight": 0.0}}, "all"),
     ],
 )
-def test_the_recipe_trains_anew_where_few_rows_were_drawn_for_validation(options, choices, pays):
+def test_the_recipe_trains_anew_as_far_as_it_pays_where_rows_were_drawn_for_validation(options, choices, anew):
     table = {name: column * 7 for name, column in SETS["texts"].items()}
     data = load_labelled_data(table, **{"validation_size": 10, "test_size": 10, **options})
-    assert settle_refit("recipe", data, Choices(**choices)) is pays
+    assert settle_refit("recipe", data, Choices(**choices)) == anew
 
 
 def test_a_validation_set_that_came_is_not_trained_on():
@@ -138,7 +139,36 @@ def test_a_validation_set_that_came_is_not_trained_on():
     source = {name: split.to_dict() for name, split in parts.splits.items()}
     data = load_labelled_data(source)
     assert len(data.splits["validation"]) == len(parts.splits["validation"])
-    assert not settle_refit("recipe", data, Choices())
+    assert settle_refit("recipe", data, Choices()) == "nothing"
+
+
+@pytest.mark.parametrize("kind", ["texts", "several labels", "numbers"])
+def test_where_an_epoch_is_chosen_only_the_ngrams_are_counted_anew_and_only_after_validation(kind, tmp_path):
+    data, stop = load(kind), {"early_stopping_patience": 3}
+    anew, once = (
+        train_classifier(data, tmp_path / name, **stop, **each, **TINY) for name, each in (("a", {}), ("b", ONCE))
+    )
+    tokenizer, config = anew.processing_class, anew.model.config
+    rows = [row for name in ("train", "validation") for row in data.splits[name]]
+    ids = [tokenizer(row["text"])["input_ids"] for row in rows]
+    votes = fit_votes(config, ids, np.stack([row["labels"] for row in rows]), config.bag_order)
+    torch.testing.assert_close(anew.model.rnn.bag.weight[1:], torch.from_numpy(votes.vectors).float())
+    assert len(anew.trainer.train_dataset) == len(data.splits["train"])
+    assert (anew.shares, anew.slopes, config.temperature, config.thresholds) == (
+        *(once.shares, once.slopes),
+        *(once.model.config.temperature, once.model.config.thresholds),
+    )
+    figures = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("a", "b")]
+    assert figures[0] == pytest.approx(figures[1], nan_ok=True)
+    said = ["counted anew" in (tmp_path / name / "README.md").read_text(encoding="utf-8") for name in ("a", "b")]
+    assert said == [True, False]
+    saved = RNNForSequenceClassification.from_pretrained(tmp_path / "a")
+    torch.testing.assert_close(saved.rnn.bag.weight, anew.model.rnn.bag.weight)
+
+
+def test_without_ngrams_nothing_is_said_of_them(tmp_path):
+    train_classifier(load("series"), tmp_path, early_stopping_patience=3, **TINY)
+    assert "counted anew" not in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_nothing_chosen_is_the_recipe_and_false_is_one_run(tmp_path):
