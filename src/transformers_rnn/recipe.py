@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .text_kind import TextKind, kind_of
+from .text_kind import TextKind, kind_of, telling_order
 
 LONGEST = 1000  # tokens or steps; back-propagation through more costs much and teaches little
 EVALUATED_TOGETHER = 32  # rows; sorted by length, a larger batch of a small set computes more padding than it saves
@@ -125,9 +125,9 @@ def _for_texts(texts: Sequence[str], kind: TextKind, rows: int, problem_type: st
     config: dict[str, Any] = {"cell_type": "lstm", "hidden_size": width, "embedding_dropout": 0.5, "input_size": width}
     tokenizer, mean = _choose_tokenizer(kind, rows), _mean_words(texts)
     words, are_long = rows * mean, mean >= LONG_TEXT
-    chosen: dict[str, Any] = {"config": config, "tokenizer": tokenizer, "max_length": LONGEST, "ngram_order": 2}
+    chosen: dict[str, Any] = {"config": config, "tokenizer": tokenizer, "max_length": LONGEST}
+    chosen["ngram_order"] = telling_order(texts, kind, rows)
     if kind != "words":
-        chosen["ngram_order"] = 4
         if kind == "letters":
             config |= {"input_size": 64, "hidden_size": 2 * width, "embedding_dropout": 0.2}
             config |= {} if problem_type == "regression" else {"label_smoothing": 0.1}

@@ -1,10 +1,13 @@
-"""Training texts -> what they are read by: words, or characters where words tell little."""
+"""Training texts -> what they are read by, words or characters where words tell little; how long n-grams tell most."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
+
+from .ngram_votes import AT_MOST
 
 TextKind: TypeAlias = Literal["words", "characters", "letters"]
 
@@ -13,6 +16,8 @@ UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf
 WORD = re.compile(r"\w+|[^\w\s]+")  # as tokenizers of level "word" cut texts
 BEGINNING = 1_000  # characters of a text, which tell enough of its words
 FAR = 1.4  # times as many new words as usual; phrases of film reviews have 1.3, messages in Finnish 1.5
+LONG_CODE = 100  # characters in the mean, from which on strings are no names or codes but sequences, as of genes
+LONGEST_NGRAM = 8
 MANY = 0.3  # of its words at least: a long text tells enough by the others
 
 
@@ -20,7 +25,7 @@ def kind_of(texts: Sequence[str]) -> TextKind:
     """What texts are read by.
 
     Letters where a text is a name or a code; characters where no spaces are between words, or where far more words
-    than usual are in one text only: addresses, many languages at once; else words.
+    than usual are in one text only: genes, addresses, many languages at once; else words.
     """
     words = [text.split() for text in texts]
     letters, count = sum(len(word) for text in words for word in text), sum(map(len, words))
@@ -31,8 +36,30 @@ def kind_of(texts: Sequence[str]) -> TextKind:
     if unspaced:
         return "characters" if letters > 5 * count else "words"  # someone has cut them
     if letters > 15 * count:
-        return "letters"
+        return "letters" if letters <= LONG_CODE * len(texts) else "characters"
     return "characters" if _words_are_new(texts) else "words"
+
+
+def telling_order(texts: Sequence[str], kind: TextKind, rows: int) -> int:
+    """How long n-grams are counted: two words or four characters, or more where there are few different ones.
+
+    So long that, if all were as common, as many as can be known would be different, or as many as there are: of the
+    four letters of genes seven, of phonemes three.
+
+    Args:
+        texts: Some training texts.
+        kind: What they are read by.
+        rows: How many training texts there are.
+    """
+    least, texts = 2 if kind == "words" else 4, [text[:BEGINNING] for text in texts]
+    symbols = Counter(symbol for text in texts for symbol in (WORD.findall(text.lower()) if kind == "words" else text))
+    count = np.asarray(list(symbols.values()), float)
+    if len(count) < 2:
+        return least
+    shares = count / count.sum()
+    entropy = -float(shares @ np.log(shares))
+    different = min(AT_MOST, count.sum() * rows / len(texts))
+    return max(least, min(LONGEST_NGRAM, int(np.log(different) / entropy)))
 
 
 def _words_are_new(texts: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from transformers_rnn.encoding import SAMPLE, recipe_for, some_rows
 from transformers_rnn.labelled_data import load_labelled_data
-from transformers_rnn.text_kind import kind_of
+from transformers_rnn.text_kind import kind_of, telling_order
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -45,3 +45,33 @@ def test_what_a_sorted_file_has_at_its_beginning_is_not_taken_for_all():
     data = load_labelled_data({"train": {"text": texts, "label": ["one", "two"] * (len(texts) // 2)}})
     assert recipe_for(data).tokenizer["level"] == "word"
     assert len(some_rows(data.splits["train"])) <= SAMPLE
+
+
+def test_long_strings_without_spaces_are_sequences_of_characters_not_codes():
+    draw = random.Random(0)
+    genes = ["".join(draw.choices("ACGT", k=length)) for length in (90, 95, 100, 105, 115) for _ in range(20)]
+    assert kind_of(genes) == "characters"
+    assert kind_of([gene[:-10] for gene in genes]) == "letters"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "length", "kind", "order"),
+    [
+        ("ACGT", 50, "characters", 7),
+        ("01", 50, "characters", 8),  # at most
+        ("0", 50, "characters", 4),
+        ("ACGT", 3, "letters", 6),  # 6,000 letters
+        (LETTERS, 50, "letters", 4),
+        (LETTERS[:10], 50, "words", 4),
+        (LETTERS, 50, "words", 3),
+    ],
+)
+def test_the_fewer_different_symbols_there_are_the_longer_ngrams_are_counted(symbols, length, kind, order):
+    draw, between = random.Random(0), " " if kind == "words" else ""
+    texts = [between.join(draw.choices(symbols, k=length)) for _ in range(200)]
+    assert telling_order(texts, kind, rows=2_000) == order
+
+
+def test_pairs_of_words_are_counted_in_the_usual_text():
+    assert telling_order(drawn(200, 6, 2_000), "words", rows=100_000) == 2
+    assert telling_order(["", ""], "words", rows=2) == 2
