@@ -69,7 +69,7 @@ def cases(draw, cell=None, bidirectional=None, dtype=torch.float32, max_length=1
     cell_type, nonlinearity = draw(st.sampled_from([c for c in CELLS if cell in (None, c[0])]))
     tokens = draw(st.booleans())
     ngrams = draw(st.sampled_from([{}, {}, {"ngram_order": 2}, {"ngram_order": 3}])) if tokens else {}
-    bag_order = draw(st.sampled_from([0, 0, 1, 2, 3])) if tokens else 0
+    bag_order = draw(st.sampled_from([0, 0, 1, 2, 8])) if tokens else 0
     width = draw(st.integers(1, 6))
     hidden_size, both = draw(st.integers(1, 9)), draw(st.booleans()) if bidirectional is None else bidirectional
     config = RNNConfig(

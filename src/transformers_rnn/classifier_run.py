@@ -243,10 +243,10 @@ def _count_ngrams(trainer: LengthOrderedTrainer, splits: Mapping[str, Any], orde
     return _Counted(votes, shares)
 
 
-def _votes_of(config: RNNConfig, parts: Sequence[Dataset], order: int) -> NgramVotes:
+def _votes_of(config: RNNConfig, parts: Sequence[Dataset], order: int, told: Any = None) -> NgramVotes:
     rows = [part.with_format("numpy") for part in parts]
     sequences = [ids for part in rows for ids in part["input_ids"]]
-    return fit_votes(config, sequences, np.concatenate([np.stack(part["labels"]) for part in rows]), order)
+    return fit_votes(config, sequences, np.concatenate([np.stack(part["labels"]) for part in rows]), order, told)
 
 
 def _settle_slopes(trainer: LengthOrderedTrainer, validation: Any, choices: Choices) -> Sequence[float] | None:
@@ -287,7 +287,7 @@ def _finish(
         prefix = "eval" if name == "validation" else name
         trainer.save_metrics(prefix, {f"{prefix}_{metric}": value for metric, value in measured[0].items()})
         if name == "validation" and former is not None:
-            votes = _votes_of(config, [splits["train"], splits["validation"]], former.order)
+            votes = _votes_of(config, [splits["train"], splits["validation"]], former.order, former.told)
             renew_bag(trainer.model, former, votes)  # type: ignore[arg-type]
     trainer.save_metrics("train", {"train_runtime": seconds, "train_samples": count_rows(splits["train"])})
     trainer.save_model()
