@@ -65,14 +65,14 @@ def choose_recipe(
     """Choose a tokenizer, sizes, regularisation and schedule from the size and kind of the data.
 
     A bidirectional LSTM for texts, a GRU for vectors and for long texts, whose states are pooled, with dropout on what
-    it reads and on what is classified; beside it the n-grams of texts are counted. Where the training texts have words
-    enough, these start from their neighbourhoods; in long texts they are now and then left out. Of few texts the
-    states are averaged; where these are short, words are wider, and some of them unknown; where they are long and very
-    few, neighbours are farther apart; of many long ones, states are wider. Texts without spaces, and those with far
-    more rare words than usual, are read by characters, and learned faster. Vectors are read with their changes from
-    step to step, and of a long series some steps as one. AdamW with a short warm-up and a linear decay, and the
-    average of the weights on the way; more passes over less data, stopped early where the validation set is large
-    enough to tell.
+    it reads and on what is classified; beside it the n-grams of texts are counted, long ones of few symbols. Where the
+    training texts have words enough, these start from their neighbourhoods; in long texts they are now and then left
+    out. Of few texts the states are averaged; where these are short, words are wider, and some of them unknown; where
+    they are long and very few, neighbours are farther apart; of many long ones, states are wider. Texts without
+    spaces, and those with far more rare words than usual, are read by characters, and learned faster. Vectors are read
+    with their changes from step to step, and of a long series some steps as one. AdamW with a short warm-up and a
+    linear decay, and the average of the weights on the way; more passes over less data, stopped early where the
+    validation set is large enough to tell.
 
     The numbers were settled on the validation sets of SMS Spam, TREC, SST-2, BBC News, surnames, VADER, GoEmotions and
     Japanese Vowels, and on parts held out of the training sets of IMDb, 20 Newsgroups, Reuters-8, election tweets,

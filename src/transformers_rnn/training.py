@@ -86,7 +86,8 @@ def train_classifier(
             see [`GradualUnfreezing`]; what `embedding_training` says of the embedding stands.
         count_ngrams: The longest n-gram that is counted: after training a linear model of the n-grams in each text is
             fitted, and joined with the recurrent layers as the validation set tells, see [`add_bag`]; 0: none;
-            `"recipe"`: pairs of words or four characters, for texts with plain labels and a plain loss.
+            `"recipe"`: pairs of words or four characters, longer where there are few different ones, for texts with
+            plain labels and a plain loss.
         logit_adjustment: How much less readily common labels are answered: the log of a label's share of the
             training rows, times this, is subtracted from its logit, see [`adjust_logits`]; for a single label.
         refit: Whether to train anew on the validation rows, too, once a first run has told when to stop and has fitted
