@@ -32,7 +32,7 @@ from .layerwise_training import GradualUnfreezing, decay_learning_rates
 from .logit_adjustment import adjust_logits, check_countable
 from .metrics import compute_metrics_for
 from .modeling_rnn import RNNForSequenceClassification
-from .ngram_votes import NgramVotes, fit_votes
+from .ngram_votes import NgramVotes, Told, fit_votes
 from .pretrained_trunk import PretrainedTrunk, settle_trunk
 from .recipe import Recipe
 from .run_choices import Choices, loss_fields, ngram_order, training_arguments
@@ -243,7 +243,9 @@ def _count_ngrams(trainer: LengthOrderedTrainer, splits: Mapping[str, Any], orde
     return _Counted(votes, shares)
 
 
-def _votes_of(config: RNNConfig, parts: Sequence[Dataset], order: int, told: Any = None) -> NgramVotes:
+def _votes_of(
+    config: RNNConfig, parts: Sequence[Dataset], order: int, told: Sequence[Told] | None = None
+) -> NgramVotes:
     rows = [part.with_format("numpy") for part in parts]
     sequences = [ids for part in rows for ids in part["input_ids"]]
     return fit_votes(config, sequences, np.concatenate([np.stack(part["labels"]) for part in rows]), order, told)

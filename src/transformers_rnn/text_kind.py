@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,9 +17,9 @@ UNSPACED = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf
 WORD = re.compile(r"\w+|[^\w\s]+")  # as tokenizers of level "word" cut texts
 BEGINNING = 1_000  # characters of a text, which tell enough of its words
 FAR = 1.4  # times as many new words as usual; phrases of film reviews have 1.3, messages in Finnish 1.5
+MANY = 0.3  # of its words at least: a long text tells enough by the others
 LONG_CODE = 100  # characters in the mean, from which on strings are no names or codes but sequences, as of genes
 LONGEST_NGRAM = 8
-MANY = 0.3  # of its words at least: a long text tells enough by the others
 
 
 def kind_of(texts: Sequence[str]) -> TextKind:
@@ -51,8 +52,9 @@ def telling_order(texts: Sequence[str], kind: TextKind, rows: int) -> int:
         kind: What they are read by.
         rows: How many training texts there are.
     """
-    least, texts = 2 if kind == "words" else 4, [text[:BEGINNING] for text in texts]
-    symbols = Counter(symbol for text in texts for symbol in (WORD.findall(text.lower()) if kind == "words" else text))
+    least = 2 if kind == "words" else 4
+    read = _cut(texts) if kind == "words" else [text[:BEGINNING] for text in texts]
+    symbols = Counter(chain.from_iterable(read))
     count = np.asarray(list(symbols.values()), float)
     if len(count) < 2:
         return least
@@ -67,7 +69,7 @@ def _words_are_new(texts: Sequence[str]) -> bool:
 
     After 500 words about half are new in any language, after 5,000 a quarter, and so on (Heaps, 1978).
     """
-    cut = [WORD.findall(text[:BEGINNING].lower()) for text in texts]
+    cut = _cut(texts)
     read = [word for words in cut[::2] for word in words]
     known, others = set(read), [words for words in cut[1::2] if words]
     if not read or not others:
@@ -75,3 +77,8 @@ def _words_are_new(texts: Sequence[str]) -> bool:
     new = np.mean([np.mean([word not in known for word in words]) for words in others])
     usual = 0.5 * (500 / len(read)) ** 0.3
     return bool(new >= max(MANY, FAR * usual))
+
+
+def _cut(texts: Sequence[str]) -> list[list[str]]:
+    """The words that each text begins with."""
+    return [WORD.findall(text[:BEGINNING].lower()) for text in texts]
